@@ -1,0 +1,75 @@
+"""Every error this package raises on purpose.
+
+::
+
+    ArkError
+    ├── AudioError (ValueError)               the sound cannot be used
+    │   ├── AudioNotFoundError (FileNotFoundError)
+    │   └── AudioDecodeError                  nothing in it can be decoded
+    ├── ModelError                            the model cannot be used
+    │   ├── ModelNotFoundError (FileNotFoundError)
+    │   └── ModelFormatError (ValueError)     a file of the model is not what it must be
+    ├── OptionError (ValueError)              an option has a value that makes no sense
+    └── MissingExtraError (ImportError)       an optional part is not installed
+
+    ArkWarning (UserWarning)
+    └── AudioWarning                          the sound is damaged, but part of it was used
+
+Each class also inherits the builtin a caller would think of catching. The message is one line: what
+was wrong, then what to do.
+"""
+
+from __future__ import annotations
+
+
+class ArkError(Exception):
+    """Base of all errors of this package."""
+
+
+class AudioError(ArkError, ValueError):
+    """The sound cannot be used: no audio stream, no samples, begin after end, not finite, ..."""
+
+
+class AudioNotFoundError(AudioError, FileNotFoundError):
+    """There is no file under that path."""
+
+
+class AudioDecodeError(AudioError):
+    """No decoder could read anything from it."""
+
+
+class ModelError(ArkError):
+    """The model cannot be used."""
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """There is no model under that name or path."""
+
+
+class ModelFormatError(ModelError, ValueError):
+    """A file of the model is missing, damaged or of an unexpected form."""
+
+
+class OptionError(ArkError, ValueError):
+    """An option has a value that makes no sense."""
+
+
+class MissingExtraError(ArkError, ImportError):
+    """An optional part is not installed.
+
+    Args:
+        what: What was asked for, as a user would say it.
+        extra: The name of the extra that brings it.
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional part: pip install 'ark-asr[{extra}]'")
+        self.extra = extra
+
+
+class ArkWarning(UserWarning):
+    """Base of all warnings of this package."""
+
+
+class AudioWarning(ArkWarning):
+    """The sound is damaged in places; what could be decoded was used."""

@@ -1,0 +1,227 @@
+"""The records that travel down the road from sound to text.
+
+Each is frozen and carries its own time in seconds of the source recording, so no stage needs to know
+where the one before it cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float32]
+IntArray: TypeAlias = NDArray[np.int64]
+
+StopReason: TypeAlias = Literal["end", "length", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio:
+    """A stretch of sound.
+
+    Attributes:
+        samples: float32 ``[n]``, mono, nominally within ±1.
+        sample_rate: Hz; 16,000 for everything a model hears.
+        start: Second of the source recording at which ``samples[0]`` was heard.
+    """
+
+    samples: FloatArray
+    sample_rate: int
+    start: float = 0.0
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+    @property
+    def end(self) -> float:
+        """Second of the source recording at which the last sample ends."""
+        return self.start + self.duration
+
+    def cut(self, start: float, end: float) -> Audio:
+        """The part between two seconds *of the source recording*, clipped to what is here."""
+        first = max(round((start - self.start) * self.sample_rate), 0)
+        last = min(round((end - self.start) * self.sample_rate), len(self.samples))
+        first = min(first, last)
+        return Audio(
+            self.samples[first:last], self.sample_rate, self.start + first / self.sample_rate
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A stretch in which someone speaks, in seconds of the source recording."""
+
+    start: float
+    end: float
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A piece of sound short enough for one pass of the model.
+
+    Attributes:
+        start: First second of the clip in the source recording.
+        end: Last second of the clip in the source recording.
+        mel: log-mel float32 ``[bins, frames]``.
+    """
+
+    start: float
+    end: float
+    mel: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What the search chose for one clip.
+
+    Attributes:
+        token_ids: Ids in the order they were chosen; the stop id is not among them.
+        logprobs: Natural-log probability of each of ``token_ids`` among the ids that were allowed.
+        stop: ``end`` (the model ended), ``length`` (the token limit) or ``cancelled``.
+    """
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    stop: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One stretch of transcript.
+
+    Attributes:
+        start: Seconds from the start of the recording.
+        end: Seconds from the start of the recording.
+        text: Cleaned text.
+        raw_text: The decoder's own words, control tokens included.
+        confidence: Geometric mean of the token probabilities, 0 to 1; ``None`` if nothing was said.
+        tokens: Number of tokens chosen.
+        flags: Reason codes of anything unusual, for example ``length`` for a clip that hit its
+            token limit.
+    """
+
+    start: float
+    end: float
+    text: str
+    raw_text: str
+    confidence: float | None
+    tokens: int
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time went, in seconds of wall clock (``audio`` is seconds of sound)."""
+
+    audio: float
+    total: float
+    first_text: float | None = None
+    decode: float = 0.0
+    features: float = 0.0
+    encoder: float = 0.0
+    decoder: float = 0.0
+
+    @property
+    def rtf(self) -> float:
+        """Real-time factor: processing time over audio time."""
+        return self.total / self.audio if self.audio else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """All that was heard in one recording.
+
+    Attributes:
+        segments: In order of time, not overlapping.
+        duration: Length of the recording in seconds.
+        model: Name of the model.
+        source: Name of the recording as the caller gave it; empty for arrays and streams.
+        timings: Where the time went.
+        warnings: One line each, for example the second at which a file is damaged.
+    """
+
+    segments: tuple[Segment, ...]
+    duration: float
+    model: str
+    source: str = ""
+    timings: Timings | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The segments' texts, joined by single spaces."""
+        return " ".join(segment.text for segment in self.segments if segment.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the decoder is given for one clip.
+
+    Attributes:
+        token_ids: ``[L]``, one audio id per audio embedding.
+        audio: Audio embeddings float32 ``[N, hidden]``.
+    """
+
+    token_ids: Sequence[int]
+    audio: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeOptions:
+    """How to transcribe; the defaults suit most recordings.
+
+    Attributes:
+        begin: First second to transcribe; ``None`` from the start.
+        end: Last second to transcribe; ``None`` to the end.
+        batch_size: Clips that are decoded together.
+        max_new_tokens: Upper limit of tokens per clip; ``None`` takes what the model allows.
+        instruction: The words that follow the audio in the prompt; ``None`` for those the model was
+            trained with.
+        vad: Look for speech first. Off: the recording is cut at its quietest points only.
+    """
+
+    begin: float | None = None
+    end: float | None = None
+    batch_size: int = 8
+    max_new_tokens: int | None = None
+    instruction: str | None = None
+    vad: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a transcription is.
+
+    Attributes:
+        done: Seconds of the recording that are finished.
+        total: Seconds of the recording; ``None`` while not known (a stream).
+        elapsed: Seconds since the start.
+    """
+
+    done: float
+    total: float | None
+    elapsed: float
+    segments: tuple[Segment, ...] = field(default=())
+
+    @property
+    def speed(self) -> float:
+        """Seconds of recording per second of wall clock."""
+        return self.done / self.elapsed if self.elapsed else 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Estimated seconds until the end, if the total is known."""
+        if self.total is None or not self.speed:
+            return None
+        return max(self.total - self.done, 0.0) / self.speed
