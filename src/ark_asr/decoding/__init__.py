@@ -1,0 +1,1 @@
+"""Choosing tokens and making text of them; the same for every engine."""

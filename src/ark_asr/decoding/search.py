@@ -1,0 +1,121 @@
+"""Greedy search over a batch of clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ark_asr.decoding.rules import Rule, SearchState
+from ark_asr.engines.base import Engine
+from ark_asr.errors import ModelError, OptionError
+from ark_asr.types import FloatArray, Hypothesis, IntArray, Prompt, StopReason
+
+
+@dataclass(slots=True)
+class _Row:
+    """One clip while it is being searched."""
+
+    limit: int
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    stop: StopReason | None = None
+
+    def take(self, token: int, logprob: float, stop_ids: Collection[int]) -> None:
+        if token in stop_ids:
+            self.stop = "end"
+            return
+        self.tokens.append(token)
+        self.logprobs.append(logprob)
+        if len(self.tokens) == self.limit:
+            self.stop = "length"
+
+
+def greedy(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    *,
+    rules: Sequence[Rule],
+    stop_ids: Collection[int],
+    max_new_tokens: int | Sequence[int],
+    cancelled: Callable[[], bool] | None = None,
+) -> list[Hypothesis]:
+    """Choose the likeliest allowed token of every row until all rows have ended.
+
+    Args:
+        engine: Where the logits come from.
+        prompts: One per clip.
+        rules: Applied in this order at every step.
+        stop_ids: Ids that end a row; they are not part of the hypothesis.
+        max_new_tokens: Upper limit of tokens, one for all rows or one per row. If the engine has
+            room for fewer, that is the limit; either way a row that reaches it stops with ``length``.
+        cancelled: Asked before every step; true ends all open rows with ``cancelled``.
+
+    Returns:
+        One hypothesis per prompt, in the same order. Log-probabilities are those of a softmax over
+        the ids that the rules left.
+
+    Raises:
+        OptionError: A limit below 1, not one limit per prompt, or a prompt that leaves no room.
+        ModelError: Logits that are not finite, or an engine that cannot give any stop id.
+    """
+    if not prompts:
+        return []
+    if not np.isin(engine.output_ids, np.fromiter(stop_ids, dtype=np.int64)).any():
+        raise ModelError("the model has no output for any stop id; its package is damaged")
+    rows = [_Row(limit) for limit in _limits(engine, prompts, max_new_tokens)]
+    state = engine.start(prompts, max(row.limit for row in rows))
+    while True:
+        if cancelled is not None and cancelled():
+            for row in rows:
+                row.stop = row.stop or "cancelled"
+            break
+        logits = np.array(state.logits, dtype=np.float32)
+        seen = SearchState(
+            engine.output_ids, [row.tokens for row in rows], [row.stop is not None for row in rows]
+        )
+        for rule in rules:
+            rule.apply(logits, seen)
+        tokens, logprobs = _best(logits, engine.output_ids)
+        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+            if row.stop is None:
+                if not np.isfinite(logprob):
+                    raise ModelError("the model's logits are not finite; try a package in fp32")
+                row.take(int(token), float(logprob), stop_ids)
+        if all(row.stop for row in rows):
+            break
+        state = engine.step(state, tokens)
+    return [
+        Hypothesis(tuple(row.tokens), tuple(row.logprobs), row.stop or "cancelled") for row in rows
+    ]
+
+
+def _limits(
+    engine: Engine, prompts: Sequence[Prompt], max_new_tokens: int | Sequence[int]
+) -> list[int]:
+    limits = (
+        [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    )
+    if len(limits) != len(prompts):
+        raise OptionError(f"{len(limits)} token limits for {len(prompts)} prompts")
+    if min(limits) < 1:
+        raise OptionError(f"max_new_tokens is {min(limits)}; it must be at least 1")
+    # All rows step together, also those that have ended, so the longest prompt sets the room.
+    longest = max(len(prompt.token_ids) for prompt in prompts)
+    room = engine.max_positions - longest
+    if room < 1:
+        raise OptionError(
+            f"a prompt of {longest} tokens leaves no room in the model's {engine.max_positions} "
+            "positions; use shorter clips"
+        )
+    return [min(limit, room) for limit in limits]
+
+
+def _best(logits: FloatArray, output_ids: IntArray) -> tuple[IntArray, FloatArray]:
+    """Ids ``[rows]`` and log-probabilities ``[rows]`` of each row's largest logit."""
+    columns = logits.argmax(axis=1)
+    top = logits.max(axis=1)
+    with np.errstate(invalid="ignore"):  # the caller looks for what is not finite
+        spread = np.exp(logits - top[:, None]).sum(axis=1, dtype=np.float64)
+    return output_ids[columns], (-np.log(spread)).astype(np.float32)

@@ -1,0 +1,29 @@
+"""What several rooms' tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+SPEECH = ROOT.parent / "shared" / "data"
+
+# A loaded machine must not fail a test: no deadline on single examples.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def speech() -> Path:
+    """The folder of real speech; the test is skipped where it is not."""
+    if not (SPEECH / "eval" / "manifest.jsonl").is_file():
+        pytest.skip(f"no speech data beside the checkout (looked for {SPEECH.name}/ in shared/)")
+    return SPEECH
