@@ -49,7 +49,7 @@ def greedy(
         rules: Applied in this order at every step.
         stop_ids: Ids that end a row; they are not part of the hypothesis.
         max_new_tokens: Upper limit of tokens, one for all rows or one per row. If the engine has
-            room for fewer, that is the limit; either way a row that reaches it stops with ``length``.
+            room for fewer, that is the limit; a row that reaches it stops with ``length``.
         cancelled: Asked before every step; true ends all open rows with ``cancelled``.
 
     Returns:
