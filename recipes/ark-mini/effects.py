@@ -1,4 +1,4 @@
-"""What happens to a clean synthetic voice before a microphone hears it: rooms, noise, lines, levels.
+"""What happens to a clean synthetic voice before a microphone hears it: rooms, noise, levels.
 
 All functions take and return float32 mono at `RATE`; everything random comes from the generator
 passed in.
@@ -34,7 +34,7 @@ def _rms(samples: Samples) -> float:
 
 
 def coloured_noise(rng: np.random.Generator, count: int, slope: float) -> Samples:
-    """Noise whose amplitude falls with frequency to the power of -`slope` (0 white, 0.5 pink, 1 brown)."""
+    """Noise with an amplitude of frequency ** -slope: 0 white, 0.5 pink, 1 brown."""
     spectrum = np.fft.rfft(rng.standard_normal(count))
     frequency = np.fft.rfftfreq(count, 1 / RATE)
     spectrum /= np.maximum(frequency, 30.0) ** slope
@@ -105,8 +105,9 @@ def coarse(rng: np.random.Generator, samples: Samples) -> Samples:
     peak = float(np.abs(samples).max()) + 1e-9
     scaled = samples / peak
     if rng.random() < 0.5:
-        folded = np.round(np.sign(scaled) * np.log1p(255 * np.abs(scaled)) / np.log(256) * 127) / 127
-        scaled = np.sign(folded) * (np.expm1(np.abs(folded) * np.log(256))) / 255
+        folded = np.sign(scaled) * np.log1p(255 * np.abs(scaled)) / np.log(256)
+        folded = np.round(folded * 127) / 127
+        scaled = np.sign(folded) * np.expm1(np.abs(folded) * np.log(256)) / 255
     else:
         steps = 2 ** int(rng.integers(6, 10))
         scaled = np.round(scaled * steps) / steps

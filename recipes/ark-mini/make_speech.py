@@ -4,9 +4,10 @@
         --reserve ../../../shared/data/*/manifest.jsonl
 
 Writes OUT/SPLIT/shard-00000.wav (16 kHz mono PCM16, about ten minutes each), a manifest beside each
-shard, and OUT/SPLIT.jsonl, which always lists the shards that are complete. A shard depends on the
-seed, its split and its number only, so an interrupted run goes on where it stopped and any number
-of workers makes the same speech.
+shard, and OUT/SPLIT.jsonl, which always lists the shards that are complete. Lines, voices and
+effects of a shard depend on the seed, its split and its number only, so an interrupted run goes on
+where it stopped, with any number of workers. (espeak-ng keeps a wave phase between utterances: its
+samples, not its words, differ a little from run to run.)
 """
 
 from __future__ import annotations

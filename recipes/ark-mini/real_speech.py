@@ -24,7 +24,7 @@ from pathlib import Path
 import av
 import numpy as np
 from effects import RATE, Samples, augment, to_rate, trimmed
-from texts import normalise
+from texts import cardinal, normalise
 
 SHARE_ALIKE = ("FSDD", "Asterisk", "art4apps", "audio-cmn", "WaniKani", "Tofugu")
 TRUSTED = ("corpus transcript", "test expectation", "book text")
@@ -32,7 +32,7 @@ CLIPS_PER_TEXT = 40  # wake words: few texts, hundreds of clips each
 LONGEST_CLIP = 30.0
 LONGEST_JOINED = 14.0
 SHARD_SECONDS = 600.0
-DIGITS = frozenset("zero one two three four five six seven eight nine".split())
+DIGITS = frozenset(cardinal(digit) for digit in range(10))
 NORMAL_FORM = re.compile(r"[a-z']+(?: [a-z']+)*")
 
 # The first key that a source begins with names its evaluation group.
@@ -303,7 +303,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
     if not (args.data / "digits" / "manifest.jsonl").is_file():
-        raise SystemExit(f"{args.data} has no digits/manifest.jsonl: give the data folder with --data")
+        raise SystemExit(f"{args.data} has no digits/manifest.jsonl: give another --data")
     args.out.mkdir(parents=True, exist_ok=True)
     sets = manifests(args.data)
     for name, clips in sets.items():
@@ -314,7 +314,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         digits = read_clips(args.data / "digits" / "manifest.jsonl")
         other = read_clips(args.data / "commands_and_sentences" / "manifest.jsonl")
         free = [c for c in (*digits, *other) if c.split == "train" and not c.share_alike]
-        write(args.out / "real-concat.jsonl", make_concat(free, args.out, args.concat_hours, args.seed))
+        joined = make_concat(free, args.out, args.concat_hours, args.seed)
+        write(args.out / "real-concat.jsonl", joined)
 
 
 if __name__ == "__main__":

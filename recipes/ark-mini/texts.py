@@ -4,6 +4,8 @@ The normal form is the one the model writes: lower case a-z, the apostrophe insi
 spaces, everything spelled out. A sentence that cannot be brought there safely is dropped.
 """
 
+# ruff: noqa: SIM905  (word lists read better as one string)
+
 from __future__ import annotations
 
 import hashlib
@@ -33,17 +35,25 @@ _MONTHS = (
     "january february march april may june july august september october november december"
 ).split()
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+_UNITS = "dollars pounds euros percent degrees miles meters minutes hours years people".split()
+_THINGS = "light lights lamp heater fan television radio music alarm door".split()
+_ROOMS = [
+    *"kitchen bedroom bathroom office garage hallway garden basement".split(),
+    "living room", "dining room",
+]  # fmt: skip
 # Letter names as words that every engine reads the same way; "a" alone would be the article.
-_LETTERS = dict(
-    zip(
-        "abcdefghijklmnopqrstuvwxyz",
-        "ay bee see dee ee eff gee aitch eye jay kay ell em en oh pee cue are ess tee you vee "
-        "double-you ex why zee".replace("-", "_").split(),
-        strict=True,
-    )
+_NAMES = (
+    "ay bee see dee ee eff gee aitch eye jay kay ell em en oh pee cue are ess tee you vee "
+    "double_you ex why zee"
+).split()
+_LETTERS = {chr(97 + i): name.replace("_", " ") for i, name in enumerate(_NAMES)}
+_TITLES = {"mr": "mister", "mrs": "missus", "dr": "doctor"}
+# Abbreviations that are read in several ways, or as other words than they are written.
+_UNSAFE = frozenset(
+    "st jr sr vs etc oz messrs co gen rev inc lt esq viz hon gov capt sept oct ft col ltd prof sen "
+    "rep ave mt vol lb lbs kg km mph eg ie cf pp nos feb jan dec aug dept".split()
 )
-_ABBREVIATIONS = {"mr.": "mister", "mrs.": "missus", "dr.": "doctor", "mr": "mister", "mrs": "missus"}
-_SPELLING_WORDS = frozenset({"a", "i", "o"})
+_ONE_LETTER_WORDS = frozenset({"a", "i", "o"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +109,9 @@ def year(value: int) -> str:
 # --- sentences -------------------------------------------------------------------------------
 
 _TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)*")
+_VOWEL = re.compile("[aeiouy]")
 _INITIALISM = re.compile(r"(?:[A-Z]\.){2,}")
-_TRANSLATE = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "—": ",", "–": ","})  # noqa: RUF001
+_TRANSLATE = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "—": ", ", "–": ", "})  # noqa: RUF001
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +129,7 @@ def _pause(tail: str) -> str:
 
 
 def _letters(letters: str, pause: str) -> list[_Word]:
-    words = [_Word(letter, _LETTERS[letter].replace("_", " "), "") for letter in letters.lower()]
+    words = [_Word(letter, _LETTERS[letter], "") for letter in letters.lower()]
     return [*words[:-1], _Word(words[-1].text, words[-1].spoken, pause)]
 
 
@@ -133,15 +144,15 @@ def _parse(sentence: str, known: frozenset[str] | None = None) -> list[_Word] | 
             continue
         body = token.rstrip(",;:.!?'").lstrip(",;:.!?'")
         tail = token[token.index(body) + len(body) :]
-        if token.lower() in _ABBREVIATIONS or body.lower() + "." in _ABBREVIATIONS:
-            spoken = _ABBREVIATIONS[body.lower() + "."]
+        initialism = _INITIALISM.match(token)
+        if body.lower() in _TITLES:
+            spoken = _TITLES[body.lower()]
             words.append(_Word(spoken, spoken, _pause(tail.lstrip("."))))
-        elif _INITIALISM.match(token):
-            match = _INITIALISM.match(token)
-            assert match is not None  # noqa: S101 - narrowed by the branch
-            words += _letters(match[0].replace(".", ""), _pause(token[match.end() :]))
+        elif initialism:
+            letters = initialism[0].replace(".", "")
+            words += _letters(letters, _pause(token[initialism.end() :]))
         elif len(body) == 1 and body.isalpha():
-            if body.lower() in _SPELLING_WORDS and not (body == "A" and words):
+            if body.lower() in _ONE_LETTER_WORDS and not (body == "A" and words):
                 words.append(_Word(body.lower(), body.lower(), _pause(tail)))
             elif body.isupper() and body.isascii():
                 words += _letters(body, _pause(tail))
@@ -150,7 +161,9 @@ def _parse(sentence: str, known: frozenset[str] | None = None) -> list[_Word] | 
         else:
             lower = body.lower()
             shouted = len(body) > 1 and body.isupper()
-            if not _TOKEN.fullmatch(lower) or (shouted and (known is None or lower not in known)):
+            if shouted and (known is None or lower not in known):
+                return None  # an acronym is read letter by letter or as a word: nobody knows
+            if not _TOKEN.fullmatch(lower) or lower in _UNSAFE or not _VOWEL.search(lower):
                 return None
             words.append(_Word(lower, lower, _pause(tail)))
     return words or None
@@ -259,7 +272,7 @@ class LineMaker:
     def generated(self, rng: np.random.Generator) -> Line:
         """Draw digits, numbers, dates, times, letters, commands or loose words."""
         kinds = (
-            (_digits, 0.26), (_number, 0.12), (_date, 0.09), (_time, 0.08), (_phone, 0.06),
+            (_digits, 0.32), (_number, 0.11), (_date, 0.08), (_time, 0.07), (_phone, 0.06),
             (_spelled, 0.10), (_code, 0.05), (_command, 0.10),
         )  # fmt: skip
         mark = rng.random()
@@ -268,7 +281,8 @@ class LineMaker:
                 return make(rng)
             mark -= share
         count = 1 if rng.random() < 0.4 else int(rng.integers(2, 9))
-        chosen = [self._corpus.vocabulary[i] for i in rng.integers(0, len(self._corpus.vocabulary), count)]
+        words = self._corpus.vocabulary
+        chosen = [words[int(i)] for i in rng.integers(len(words), size=count)]
         pause = ", " if rng.random() < 0.4 else " "
         return Line(" ".join(chosen), pause.join(chosen), "words")
 
@@ -301,12 +315,13 @@ def _number(rng: np.random.Generator) -> Line:
     if style == 0:
         text = ordinal(value % 100 + 1)
     elif style == 1:
-        text = f"{cardinal(value % 1000)} point {' '.join(_spoken_digits(rng, int(rng.integers(1, 4))))}"
+        decimals = " ".join(_spoken_digits(rng, int(rng.integers(1, 4))))
+        text = f"{cardinal(value % 1000)} point {decimals}"
     elif style == 2:
-        unit = "dollars pounds euros percent degrees miles meters minutes hours years people".split()
-        text = f"{cardinal(value % 1000 + 2)} {_pick(rng, unit)}"
+        text = f"{cardinal(value % 1000 + 2)} {_pick(rng, _UNITS)}"
     elif style == 3:
-        text = f"{cardinal(value % 100 + 2)} dollars and {cardinal(int(rng.integers(2, 100)))} cents"
+        cents = cardinal(int(rng.integers(2, 100)))
+        text = f"{cardinal(value % 100 + 2)} dollars and {cents} cents"
     return Line(text, text, "number")
 
 
@@ -326,7 +341,8 @@ def _time(rng: np.random.Generator) -> Line:
     if style == 0:
         text = f"{hour} o'clock"
     elif style == 1:
-        text = f"{_pick(rng, ('half past', 'quarter past', 'quarter to', 'ten past', 'five to'))} {hour}"
+        part = _pick(rng, ("half past", "quarter past", "quarter to", "ten past", "five to"))
+        text = f"{part} {hour}"
     else:
         half = f"{'oh ' if minute < 10 else ''}{cardinal(minute)}" if minute else ""
         text = f"{hour} {half}".strip()
@@ -339,7 +355,8 @@ def _time(rng: np.random.Generator) -> Line:
 def _spelled(rng: np.random.Generator) -> Line:
     letters = [chr(97 + int(i)) for i in rng.integers(0, 26, int(rng.integers(1, 8)))]
     pause = _pick(rng, (" ", ", "))
-    return Line(" ".join(letters), pause.join(_LETTERS[x].replace("_", " ") for x in letters), "letters")
+    spoken = pause.join(_LETTERS[letter] for letter in letters)
+    return Line(" ".join(letters), spoken, "letters")
 
 
 def _code(rng: np.random.Generator) -> Line:
@@ -350,9 +367,7 @@ def _code(rng: np.random.Generator) -> Line:
 
 
 def _command(rng: np.random.Generator) -> Line:
-    rooms = "kitchen bedroom bathroom office garage hallway garden basement".split()
-    room = _pick(rng, [*rooms, "living room", "dining room"])
-    thing = _pick(rng, "light lights lamp heater fan television radio music alarm door".split())
+    room, thing = _pick(rng, _ROOMS), _pick(rng, _THINGS)
     number = cardinal(int(rng.integers(1, 101)))
     small = cardinal(int(rng.integers(2, 60)))
     text = _pick(

@@ -67,7 +67,9 @@ class Voice:
         return f"{self.engine}:{self.name}"
 
 
-def draw_voice(rng: np.random.Generator, engines: Sequence[tuple[str, float]], *, held_out: bool) -> Voice:
+def draw_voice(
+    rng: np.random.Generator, engines: Sequence[tuple[str, float]], *, held_out: bool
+) -> Voice:
     """Draw a voice from `engines` (name, share), from the training or from the held-out ones."""
     names, shares = zip(*engines, strict=True)
     engine = str(rng.choice(names, p=np.asarray(shares) / sum(shares)))
@@ -106,7 +108,9 @@ def _library(name: str) -> ctypes.CDLL:
     return ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
 
 
-_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
 
 
 class Espeak:
@@ -217,11 +221,14 @@ class Festival:
                     script.append(f"(voice_{voice.name})")
                     current = voice.name
                 script.append(f"(Parameter.set 'Duration_Stretch {1 / voice.speed:.3f})")
-                script.append(
-                    f'(utt.save.wave (utt.synth (Utterance Text "{spoken}")) "{folder}/{i}.wav" \'riff)'
-                )
+                said = f'(utt.synth (Utterance Text "{spoken}"))'
+                script.append(f'(utt.save.wave {said} "{folder}/{i}.wav" \'riff)')
             done = subprocess.run(
-                ["festival", "--pipe"], input="\n".join(script), text=True, capture_output=True, check=False
+                ["festival", "--pipe"],
+                input="\n".join(script),
+                text=True,
+                capture_output=True,
+                check=False,
             )
             if done.returncode != 0:
                 raise RuntimeError(f"festival failed: {done.stderr.strip()[-300:]}")
