@@ -1,0 +1,266 @@
+"""The ONNX Runtime engine: runs our packages on a CPU.
+
+Keys and values of a batch lie in one buffer per layer that prompt and steps write in place; the
+runtime is handed pointers, so nothing is copied from step to step. Weights and the embedding table
+are mapped into memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ark_asr.errors import ModelFormatError, OptionError
+from ark_asr.models.config import ModelConfig
+from ark_asr.models.package import DATA_FILE, DECODER_FILE, ENCODER_FILE, Manifest
+from ark_asr.types import FloatArray, IntArray, Prompt
+
+# Prompts of a batch are fed together as long as padding stays below this part of the work.
+_PADDING = 0.1
+# More tokens than this at once gain nothing and cost memory.
+_PREFILL_TOKENS = 1024
+# Clips below this many frames (5 s) are encoded together: a longer one keeps all cores busy alone.
+_ENCODER_FRAMES = 512
+
+
+class OnnxState:
+    """One batch of rows: its cache buffers and the latest logits.
+
+    Attributes:
+        logits: float32 ``[rows, columns]``; overwritten by the next step.
+        positions: Filled positions of each row, int64 ``[rows]``.
+        room: Positions that each row's buffers hold.
+    """
+
+    def __init__(self, engine: OnnxEngine, rows: int, room: int) -> None:
+        text = engine.config.decoder
+        shape = (rows, text.kv_heads, room, text.head_dim)
+        self.room = room
+        self.logits: FloatArray = np.empty((rows, len(engine.output_ids)), np.float32)
+        self.positions: IntArray = np.zeros(rows, np.int64)
+        self.cache: list[FloatArray] = [np.zeros(shape, np.float32) for _ in range(2 * text.layers)]
+        # The step's inputs keep their places, so its binding is made once.
+        self.embeds: FloatArray = np.empty((rows, 1, text.hidden_size), np.float32)
+        self.lengths: NDArray[np.int32] = np.empty(rows, np.int32)
+        self.total: NDArray[np.int32] = np.empty((), np.int32)
+        self.last: IntArray = np.zeros(rows, np.int64)
+        self.binding: Any = None
+
+
+class OnnxEngine:
+    """A loaded package.
+
+    Attributes:
+        config: The model's numbers.
+        manifest: What the package says of itself.
+        output_ids: Token id of each logits column, int64 ``[columns]``, ascending.
+        max_positions: Positions that one row can hold.
+    """
+
+    def __init__(
+        self, config: ModelConfig, manifest: Manifest, encoder: Any, decoder: Any, table: FloatArray
+    ) -> None:
+        self.config = config
+        self.manifest = manifest
+        self.output_ids: IntArray = manifest.output_ids
+        self.max_positions = manifest.max_positions
+        self._encoder = encoder
+        self._decoder = decoder
+        self._table = table
+        layers = range(config.decoder.layers)
+        self._cache_names = [f"{kind}_{i}" for i in layers for kind in ("key", "value")]
+
+    @classmethod
+    def load(cls, folder: str | Path, *, threads: int | None = None) -> OnnxEngine:
+        """Open a package folder.
+
+        Args:
+            folder: The package.
+            threads: Threads of each graph; ``None`` for one per physical core that may be used.
+
+        Raises:
+            ModelNotFoundError: A file is missing.
+            ModelFormatError: A file is not what it must be.
+            OptionError: ``threads`` is not positive.
+        """
+        folder = Path(folder)
+        if threads is not None and threads < 1:
+            raise OptionError(f"threads is {threads}; it must be at least 1")
+        manifest = Manifest.load(folder)
+        config = ModelConfig.load(folder)
+        place = manifest.embedding
+        if (place.rows, place.columns) != (config.decoder.vocab_size, config.decoder.hidden_size):
+            raise ModelFormatError(f"{folder}: the embedding table does not fit config.json")
+        table = np.memmap(
+            folder / DATA_FILE, np.dtype(place.dtype), "r", place.offset, (place.rows, place.columns)
+        )
+        options = session_options(threads or default_threads())
+        encoder = _session(folder / ENCODER_FILE, options)
+        decoder = _session(folder / DECODER_FILE, options)
+        return cls(config, manifest, encoder, decoder, table)
+
+    def embed_audio(self, mels: Sequence[FloatArray]) -> list[FloatArray]:
+        """Log-mels ``[bins, F_i]`` to audio embeddings ``[N_i, hidden]``, in the same order."""
+        found: list[FloatArray] = [np.empty((0, 0), np.float32)] * len(mels)
+        for group in _encoder_groups([mel.shape[1] for mel in mels]):
+            frames = np.array([mels[i].shape[1] for i in group], np.int64)
+            longest = max(int(frames.max()), 2 * self.config.merge_factor - 1)
+            batch = np.zeros((len(group), self.config.encoder.mel_bins, longest), np.float32)
+            for row, i in enumerate(group):
+                batch[row, :, : frames[row]] = mels[i]
+            (audio,) = self._encoder.run(["audio"], {"mels": batch, "frames": frames})
+            for row, i in enumerate(group):
+                found[i] = audio[row, : self.config.audio_slots(int(frames[row]))]
+        return found
+
+    def start(self, prompts: Sequence[Prompt], max_new_tokens: int) -> OnnxState:
+        """Feed the prompts; room is kept for ``max_new_tokens`` more per row.
+
+        Raises:
+            OptionError: A prompt and ``max_new_tokens`` need more than ``max_positions``.
+        """
+        lengths = [len(prompt.token_ids) for prompt in prompts]
+        if not lengths or not min(lengths):
+            raise OptionError("there is no prompt, or an empty one")
+        need = max(lengths) + max_new_tokens
+        if need > self.max_positions:
+            raise OptionError(
+                f"a prompt of {max(lengths)} and {max_new_tokens} new tokens need {need} positions; "
+                f"the model has {self.max_positions}"
+            )
+        state = OnnxState(self, len(prompts), need)
+        for first, end in _prefill_groups(lengths):
+            self._prefill(state, first, prompts[first:end])
+        state.positions[:] = lengths
+        return state
+
+    def step(self, state: OnnxState, token_ids: IntArray) -> OnnxState:
+        """Feed one token to each row, int64 ``[rows]``.
+
+        Raises:
+            OptionError: A row is full.
+        """
+        if int(state.positions.max()) >= state.room:
+            raise OptionError(f"a row is full: {state.room} positions were asked for at the start")
+        state.embeds[:, 0] = self._table[token_ids]
+        state.lengths[:] = state.positions
+        state.positions += 1
+        state.total[...] = state.positions.max()
+        if state.binding is None:
+            state.binding = self._bind(
+                state.embeds, state.lengths, state.total, state.last, state.cache, state.logits
+            )
+        self._decoder.run_with_iobinding(state.binding)
+        return state
+
+    def close(self) -> None:
+        """Give back memory and files."""
+        self._encoder = self._decoder = None
+        self._table = np.empty((0, 0), np.float32)
+
+    def _prefill(self, state: OnnxState, first: int, prompts: Sequence[Prompt]) -> None:
+        lengths = np.array([len(prompt.token_ids) for prompt in prompts], np.int64)
+        hidden = self.config.decoder.hidden_size
+        embeds = np.zeros((len(prompts), int(lengths.max()), hidden), np.float32)
+        for row, prompt in enumerate(prompts):
+            embeds[row, : lengths[row]] = self._embed(prompt)
+        rows = slice(first, first + len(prompts))
+        last = lengths - 1
+        lengths_less_one = last.astype(np.int32)
+        total = np.array(lengths.max(), np.int32)
+        cache, logits = [buffer[rows] for buffer in state.cache], state.logits[rows]
+        binding = self._bind(embeds, lengths_less_one, total, last, cache, logits)
+        self._decoder.run_with_iobinding(binding)
+
+    def _embed(self, prompt: Prompt) -> FloatArray:
+        ids = np.asarray(prompt.token_ids, np.int64)
+        slots = np.flatnonzero(ids == self.config.audio_token_id)
+        if len(slots) != len(prompt.audio):
+            raise OptionError(f"a prompt has {len(slots)} audio ids and {len(prompt.audio)} embeddings")
+        ids[slots] = 0
+        embeds = self._table[ids].astype(np.float32)
+        embeds[slots] = prompt.audio
+        return embeds
+
+    def _bind(
+        self, embeds: FloatArray, lengths: NDArray[np.int32], total: NDArray[np.int32],
+        last: IntArray, cache: list[FloatArray], logits: FloatArray,
+    ) -> Any:  # fmt: skip
+        """Pointers to all inputs and outputs; the arrays must live as long as the binding."""
+        binding = self._decoder.io_binding()
+        inputs = {"embeds": embeds, "lengths_less_one": lengths, "total": total, "last": last}
+        inputs |= {f"past_{n}": part for n, part in zip(self._cache_names, cache, strict=True)}
+        outputs = {f"present_{n}": part for n, part in zip(self._cache_names, cache, strict=True)}
+        outputs["logits"] = logits
+        for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+            for name, array in arrays.items():
+                bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        return binding
+
+
+def session_options(threads: int) -> Any:
+    """ONNX Runtime's settings for our graphs."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # Threads wait actively between the nodes of a run, but not between runs.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # x86 without VNNI: the fast int8 kernel would saturate at 16 bits; take the exact one.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
+def default_threads() -> int:
+    """Physical cores that this process may use."""
+    if not hasattr(os, "sched_getaffinity"):
+        return max((os.cpu_count() or 2) // 2, 1)
+    cores = set()
+    for cpu in os.sched_getaffinity(0):
+        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+        try:
+            cores.add(tuple((topology / name).read_text() for name in ("physical_package_id", "core_id")))
+        except OSError:
+            cores.add((str(cpu),))
+    return len(cores)
+
+
+def _session(path: Path, options: Any) -> Any:
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
+        reason = str(error).strip().splitlines()[0][:300]
+        raise ModelFormatError(f"{path}: ONNX Runtime cannot load it ({reason})") from None
+
+
+def _encoder_groups(frames: list[int]) -> Iterator[list[int]]:
+    """Indexes of clips to encode together: short ones of similar length."""
+    group: list[int] = []
+    for i in sorted(range(len(frames)), key=frames.__getitem__):
+        longest = frames[i]
+        used = sum(frames[j] for j in group) + longest
+        padded = (len(group) + 1) * longest
+        if group and (padded > _ENCODER_FRAMES or used < padded * (1 - _PADDING)):
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
+
+
+def _prefill_groups(lengths: list[int]) -> Iterator[tuple[int, int]]:
+    """Spans of neighbouring rows to feed together, with little padding."""
+    first = 0
+    for end in range(1, len(lengths) + 1):
+        if end < len(lengths):
+            span = lengths[first : end + 1]
+            padded = len(span) * max(span)
+            if padded <= _PREFILL_TOKENS and sum(span) >= padded * (1 - _PADDING):
+                continue
+        yield first, end
+        first = end

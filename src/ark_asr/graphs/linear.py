@@ -1,0 +1,100 @@
+"""Linear layers in the precisions a package can have."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ark_asr.errors import OptionError
+from ark_asr.graphs.builder import GraphBuilder
+from ark_asr.types import FloatArray
+
+_LEVELS = 127  # symmetric: -127 to 127
+
+
+class Linear(Protocol):
+    """Adds ``x @ weight.T`` to a graph, in one precision."""
+
+    def __call__(self, graph: GraphBuilder, x: str, name: str, weight: FloatArray) -> str:
+        """Add the product.
+
+        Args:
+            graph: Where to.
+            x: Value ``[..., in]``.
+            name: Name of the weight.
+            weight: ``[out, in]``.
+
+        Returns:
+            Value ``[..., out]``.
+        """
+        ...
+
+
+class Fp32Linear:
+    """Weights and products in float32."""
+
+    def __call__(self, graph: GraphBuilder, x: str, name: str, weight: FloatArray) -> str:
+        """Add the product."""
+        return graph.op("MatMul", x, graph.weight(name, weight.T))
+
+
+class Int8Linear:
+    """Weights int8, symmetric per output channel; activations int8, per row, found at run time.
+
+    The scale of an activation row (one frame, one token) is its own largest magnitude, so neither a
+    neighbour in the batch nor one outlying frame of the same clip changes it. ONNX Runtime's
+    ``DynamicQuantizeMatMul`` has one scale for the whole tensor instead.
+
+    Activations are stored as uint8 with zero point 128 and weights as int8, the pairing that has a
+    fast kernel everywhere (VNNI, AMX, Arm dot product). On x86 without VNNI that kernel would
+    saturate; the engine asks the runtime for the exact one there.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, tuple[str, str]] = {}
+
+    def __call__(self, graph: GraphBuilder, x: str, name: str, weight: FloatArray) -> str:
+        """Add the product."""
+        values, scales = quantize_rows(weight)
+        quantized, row_scale = self._quantized(graph, x)
+        one = graph.constant(1.0, np.float32)
+        product = graph.fused(
+            "MatMulIntegerToFloat", quantized, graph.weight(f"{name}.int8", values.T), one,
+            graph.weight(f"{name}.scale", scales), graph.constant(128, np.uint8),
+        )  # fmt: skip
+        return graph.op("Mul", product, row_scale)
+
+    def _quantized(self, graph: GraphBuilder, x: str) -> tuple[str, str]:
+        """``x`` as uint8 and its scale per row; layers that share an input share this."""
+        if x not in self._rows:
+            largest = graph.op("ReduceMax", graph.op("Abs", x), axes=[-1], keepdims=1)
+            # A row of zeros (padding) must not divide by zero.
+            largest = graph.op("Max", largest, graph.constant(1e-20, np.float32))
+            scale = graph.op("Mul", largest, graph.constant(1 / _LEVELS, np.float32))
+            ratio = graph.op("Div", x, scale)
+            one, middle = graph.constant(1.0, np.float32), graph.constant(128, np.uint8)
+            self._rows[x] = graph.op("QuantizeLinear", ratio, one, middle), scale
+        return self._rows[x]
+
+
+def quantize_rows(weight: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
+    """Symmetric int8 per row: values ``[rows, columns]`` and scales ``[rows]``."""
+    scales = np.abs(weight).max(axis=1) / np.float32(_LEVELS)
+    scales[scales == 0] = 1.0
+    values = np.rint(weight / scales[:, None]).astype(np.int8)
+    return values, scales.astype(np.float32)
+
+
+def linear_for(precision: str) -> Linear:
+    """The layer of a precision, new for each graph.
+
+    Raises:
+        OptionError: There is no such precision.
+    """
+    if precision == "fp32":
+        return Fp32Linear()
+    if precision == "int8":
+        return Int8Linear()
+    raise OptionError(f"precision {precision!r} is not known; fp32 and int8 are")

@@ -1,0 +1,211 @@
+"""Our package: a model that ONNX Runtime runs, as one folder.
+
+``ark_asr.json`` (the manifest below) says what the rest is: the checkpoint's own ``config.json`` and
+tokenizer files, ``encoder.onnx`` and ``decoder.onnx`` (graphs of a few hundred kilobytes), and
+``weights.bin``, which both graphs map into memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from ark_asr.errors import ModelFormatError, ModelNotFoundError
+from ark_asr.models.config import read_json, require
+from ark_asr.types import IntArray
+
+MANIFEST_FILE = "ark_asr.json"
+KIND = "ark-asr-onnx"
+FORMAT_VERSION = 1
+ENCODER_FILE = "encoder.onnx"
+DECODER_FILE = "decoder.onnx"
+DATA_FILE = "weights.bin"
+
+Precision: TypeAlias = Literal["fp32", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+@dataclass(frozen=True, slots=True)
+class PackageFile:
+    """Size in bytes and SHA-256 (hexadecimal) of one file."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingTable:
+    """The token embeddings inside ``weights.bin``: row-major, little-endian.
+
+    Attributes:
+        offset: First byte.
+        dtype: ``float32`` or ``float16``.
+        rows: Vocabulary size.
+        columns: Hidden size.
+    """
+
+    offset: int
+    dtype: str
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The checkpoint a package was built from."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a package says of itself.
+
+    Attributes:
+        name: Name of the model.
+        precision: Of the linear layers: ``fp32`` or ``int8``.
+        max_positions: Positions (prompt plus generated tokens) one row can hold.
+        output_ranges: Token ids of the logits columns as ``(first, last)`` pairs, both included,
+            ascending. Ids that may never be chosen have no column.
+        embedding: Where the token embeddings are.
+        source: The checkpoint it was built from.
+        licence: SPDX name, or empty if the source did not say.
+        files: Every file of the package but the manifest.
+    """
+
+    name: str
+    precision: str
+    max_positions: int
+    output_ranges: tuple[tuple[int, int], ...]
+    embedding: EmbeddingTable
+    source: Source
+    licence: str
+    files: dict[str, PackageFile]
+
+    @property
+    def output_ids(self) -> IntArray:
+        """Token id of each logits column, int64, ascending."""
+        spans = [np.arange(first, last + 1, dtype=np.int64) for first, last in self.output_ranges]
+        return np.concatenate(spans)
+
+    def save(self, folder: Path) -> None:
+        """Write ``ark_asr.json``."""
+        data = {"kind": KIND, "format_version": FORMAT_VERSION, **asdict(self)}
+        text = json.dumps(data, indent=1, ensure_ascii=False)
+        (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Manifest:
+        """Read ``ark_asr.json`` and check that every file is there with its size.
+
+        Raises:
+            ModelNotFoundError: The manifest or a file it names is missing.
+            ModelFormatError: The manifest is of another kind or version, or a file of another size.
+        """
+        folder = Path(folder)
+        path = folder / MANIFEST_FILE
+        data = read_json(path)
+        if data.get("kind") != KIND:
+            raise ModelFormatError(f"{path}: kind is {data.get('kind')!r}, expected {KIND!r}")
+        if data.get("format_version") != FORMAT_VERSION:
+            raise ModelFormatError(
+                f"{path}: format version {data.get('format_version')!r}, this program reads "
+                f"{FORMAT_VERSION}; build the package again"
+            )
+        manifest = cls._from_dict(data, str(path))
+        for name, expected in manifest.files.items():
+            file = folder / name
+            if not file.is_file():
+                raise ModelNotFoundError(f"{file}: no such file; the package is not complete")
+            if file.stat().st_size != expected.size:
+                raise ModelFormatError(
+                    f"{file}: {file.stat().st_size:,} bytes, expected {expected.size:,}; "
+                    "the package is damaged, fetch or build it again"
+                )
+        return manifest
+
+    @classmethod
+    def _from_dict(cls, data: dict[str, Any], where: str) -> Manifest:
+        kinds = {"name": str, "precision": str, "max_positions": int, "output_ranges": list,
+                 "embedding": dict, "source": dict, "licence": str, "files": dict}  # fmt: skip
+        require(data, kinds, where)
+        if data["precision"] not in PRECISIONS:
+            raise ModelFormatError(f"{where}: precision {data['precision']!r} is not known")
+        try:
+            ranges = tuple((int(first), int(last)) for first, last in data["output_ranges"])
+            table = EmbeddingTable(**data["embedding"])
+            source = Source(**data["source"])
+            files = {str(name): PackageFile(**entry) for name, entry in data["files"].items()}
+        except (TypeError, ValueError) as error:
+            raise ModelFormatError(f"{where}: not a complete manifest ({error})") from None
+        edges = [edge for span in ranges for edge in span]
+        ascending = all(first <= last for first, last in ranges) and all(
+            after > before for before, after in zip(edges[1::2], edges[2::2], strict=False)
+        )
+        if not edges or edges[0] < 0 or edges[-1] >= table.rows or not ascending:
+            raise ModelFormatError(f"{where}: output_ranges are not ascending ids of the vocabulary")
+        for name in (*files, *()):
+            if Path(name).name != name or "\\" in name:
+                raise ModelFormatError(f"{where}: {name!r} is not the name of a file beside it")
+        needed = (ENCODER_FILE, DECODER_FILE, DATA_FILE)
+        if missing := [name for name in needed if name not in files]:
+            raise ModelFormatError(f"{where}: files lacks {', '.join(missing)}")
+        if table.dtype not in ("float32", "float16"):
+            raise ModelFormatError(f"{where}: embedding dtype {table.dtype!r} is not known")
+        width = np.dtype(table.dtype).itemsize
+        if table.offset < 0 or (
+            table.offset + table.rows * table.columns * width > files[DATA_FILE].size
+        ):
+            raise ModelFormatError(f"{where}: the embedding table lies outside {DATA_FILE}")
+        return cls(
+            name=data["name"], precision=data["precision"], max_positions=data["max_positions"],
+            output_ranges=ranges, embedding=table, source=source, licence=data["licence"],
+            files=files,
+        )  # fmt: skip
+
+
+def id_ranges(ids: IntArray) -> tuple[tuple[int, int], ...]:
+    """Ascending ids as ``(first, last)`` pairs of consecutive ones, both included."""
+    cuts = np.flatnonzero(np.diff(ids) != 1) + 1
+    return tuple((int(run[0]), int(run[-1])) for run in np.split(ids, cuts))
+
+
+def hash_file(path: Path, progress: Callable[[int], None] | None = None) -> PackageFile:
+    """Size and SHA-256 of a file; ``progress`` is told the bytes read."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+            if progress:
+                progress(len(block))
+    return PackageFile(size, digest.hexdigest())
+
+
+def verify_package(folder: str | Path, progress: Callable[[int], None] | None = None) -> Manifest:
+    """Compare the SHA-256 of every file with the manifest.
+
+    Raises:
+        ModelNotFoundError: A file is missing.
+        ModelFormatError: A file is not the one the manifest was written for; all are named.
+    """
+    folder = Path(folder)
+    manifest = Manifest.load(folder)
+    wrong = [
+        name
+        for name, expected in manifest.files.items()
+        if hash_file(folder / name, progress) != expected
+    ]
+    if wrong:
+        raise ModelFormatError(
+            f"{folder}: SHA-256 of {', '.join(wrong)} is not the manifest's; the package is "
+            "damaged, fetch or build it again"
+        )
+    return manifest
