@@ -1,0 +1,52 @@
+"""The command line: one module per verb.
+
+Nothing heavy is imported here or at the top of a verb's module, so that ``ark-asr --help`` answers
+at once; each verb imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ark_asr import __version__
+from ark_asr.cli import models, train
+from ark_asr.cli.outcome import INTERRUPTED
+from ark_asr.cli.transcribe import transcribe
+
+app = typer.Typer(
+    name="ark-asr",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(transcribe)
+app.add_typer(models.app, name="models")
+app.add_typer(train.app, name="train")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ark-asr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _ark_asr(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Private speech-to-text with ARK-ASR models, on a CPU."""
+
+
+def main() -> None:
+    """The program ``ark-asr``."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

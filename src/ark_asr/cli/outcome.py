@@ -1,0 +1,32 @@
+"""How a verb ends: one line on standard error and an exit code, never a traceback for bad input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from ark_asr.errors import ArkError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def say(line: str) -> None:
+    """One line on standard error."""
+    print(f"ark-asr: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def outcome() -> Iterator[None]:
+    """Turn what a verb raises into its exit code: 2 for what a user can mend, 130 for Ctrl-C."""
+    try:
+        yield
+    except ArkError as error:
+        say(str(error))
+        raise typer.Exit(BAD_INPUT) from None
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise typer.Exit(INTERRUPTED) from None

@@ -1,0 +1,73 @@
+"""Which text goes where is settled, or refused, before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ark_asr.cli.outputs import FORMATS, plan_outputs
+from ark_asr.errors import OptionError
+from ark_asr.writers import FORMATS as WRITTEN
+
+
+def test_the_help_names_the_formats_that_there_are():
+    assert FORMATS == WRITTEN
+
+
+def test_formats_by_repeating_or_by_commas(tmp_path):
+    assert plan_outputs(["a.wav"], ["srt,txt", "json", "txt"], tmp_path).formats == (
+        "srt", "txt", "json"
+    )  # fmt: skip
+
+
+def test_names_of_files(tmp_path):
+    outputs = plan_outputs(["x/talk.one.mp3", "-"], ["srt"], tmp_path)
+    assert outputs.path("x/talk.one.mp3", "srt") == tmp_path / "talk.one.srt"
+    assert outputs.path("-", "srt") == tmp_path / "stdin.srt"
+
+
+@pytest.mark.parametrize(
+    "sources", [["a/x.wav", "b/x.wav"], ["x.wav", "x.mp3"], ["a.wav", "a.wav"]]
+)
+def test_two_recordings_never_share_a_file(tmp_path, sources):
+    with pytest.raises(OptionError, match=f"{sources[0]} and {sources[1]} would both be written"):
+        plan_outputs(sources, ["txt"], tmp_path)
+
+
+def test_a_recording_is_never_replaced(tmp_path):
+    recording = tmp_path / "odd.txt"
+    with pytest.raises(OptionError, match="is a recording and would be replaced"):
+        plan_outputs([str(recording)], ["txt"], tmp_path)
+
+
+def test_a_file_is_no_output_folder(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OptionError, match="is not a folder"):
+        plan_outputs(["a.wav"], ["txt"], tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("sources", "formats", "message"),
+    [
+        (["a.wav"], ["txt", "srt"], "2 formats need --output-dir"),
+        (["a.wav", "b.wav"], ["json"], "several recordings as json need --output-dir"),
+        (["-", "-"], ["txt"], "only once"),
+        (["a.wav"], ["doc"], "'doc' is not known"),
+        (["a.wav"], ["txt,"], "'' is not known"),
+    ],
+)
+def test_what_standard_output_cannot_hold(sources, formats, message):
+    with pytest.raises(OptionError, match=message):
+        plan_outputs(sources, formats, None)
+
+
+def test_what_it_can():
+    assert plan_outputs(["a.wav", "b.wav"], ["txt"], None).folder is None
+    assert plan_outputs(["a.wav", "b.wav"], ["jsonl"], None).formats == ("jsonl",)
+    with pytest.raises(OptionError, match="no output folder"):
+        plan_outputs(["a.wav"], ["txt"], None).path("a.wav", "txt")
+
+
+def test_a_folder_that_does_not_exist_is_fine(tmp_path):
+    assert plan_outputs(["a.wav"], ["txt"], tmp_path / "new").folder == Path(tmp_path / "new")

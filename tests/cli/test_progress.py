@@ -1,0 +1,62 @@
+"""The progress line."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from ark_asr.cli import progress as module
+from ark_asr.cli.progress import ProgressLine, clock, describe
+from ark_asr.types import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.9, "0:59"), (61, "1:01"), (3600, "1:00:00")]
+)
+def test_clock(seconds, text):
+    assert clock(seconds) == text
+
+
+def test_what_is_known_is_said():
+    assert describe(Progress(35, 570, 1)) == "0:35 of 9:30, 35.0x, 0:15 left"
+    assert describe(Progress(35, None, 2)) == "0:35, 17.5x"
+    assert describe(Progress(0, 60, 0)) == "0:00 of 1:00"
+
+
+def run(line):
+    line.update(Progress(10, 20, 1))
+    with line.aside():
+        pass
+    line.update(Progress(20, 20, 2))
+    line.close()
+
+
+def test_nothing_where_standard_error_is_no_terminal(monkeypatch):
+    pipe = io.StringIO()
+    monkeypatch.setattr(module.sys, "stderr", pipe)
+    run(ProgressLine("a.wav"))
+    assert pipe.getvalue() == ""
+
+
+def test_nothing_when_quiet(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(module.sys, "stderr", terminal)
+    run(ProgressLine("a.wav", show=False))
+    assert terminal.getvalue() == ""
+
+
+def test_a_line_on_a_terminal(monkeypatch):
+    terminal, out = Terminal(), Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(module.sys, "stderr", terminal)
+    monkeypatch.setattr(module.sys, "stdout", out)
+    run(ProgressLine("[a].wav"))
+    assert "[a].wav" in terminal.getvalue()
+    assert "0:10 of 0:20, 10.0x, 0:01 left" in terminal.getvalue()
+    assert out.getvalue() == ""  # data only
