@@ -1,0 +1,116 @@
+"""Mono sound at its own rate, without holes: what every kind of source becomes, and arrays.
+
+A feed counts samples from the start of the recording. Time zero is where a player's clock starts:
+the first sample, or the first picture of a video if that comes earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ark_asr.errors import AudioError
+from ark_asr.types import FloatArray
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """Mono samples float32 ``[n]`` at ``rate`` Hz; each chunk follows the one before it."""
+
+    samples: FloatArray
+    rate: int
+
+
+class Feed(Protocol):
+    """A recording, sample by sample.
+
+    Attributes:
+        rate: Hz of the first samples.
+        duration: Seconds from time zero to the end; ``None`` if not known.
+        warnings: One line per damaged place; grows while reading.
+    """
+
+    rate: int
+    duration: float | None
+    warnings: list[str]
+
+    def chunks(self, first: int) -> Iterator[Chunk]:
+        """All samples from index ``first`` on; can be called once."""
+        ...
+
+    def close(self) -> None:
+        """Give back files."""
+        ...
+
+
+def to_float(samples: NDArray[np.generic]) -> FloatArray:
+    """Integer samples to float32 within ±1 (unsigned bytes are centred); floats keep their values.
+
+    Raises:
+        TypeError: The type is neither float, int16, int32, int64 nor uint8.
+    """
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128) / np.float32(128)
+    if samples.dtype in (np.int16, np.int32, np.int64):
+        scale = np.float32(1 / -float(np.iinfo(samples.dtype).min))
+        return samples.astype(np.float32) * scale
+    if not np.issubdtype(samples.dtype, np.floating):
+        raise TypeError(str(samples.dtype))
+    return samples.astype(np.float32, copy=False)
+
+
+def to_mono(channels: FloatArray) -> FloatArray:
+    """The mean of ``[channels, n]``."""
+    return channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32)
+
+
+class ArrayFeed:
+    """Samples that are already in memory; they are converted piece by piece.
+
+    Args:
+        samples: ``[n]``, ``[channels, n]`` or ``[n, channels]``: the shorter axis is the channels,
+            the first one if both are equally long.
+        rate: Hz.
+        name: Named in errors.
+    """
+
+    def __init__(self, samples: NDArray[np.generic], rate: int, name: str) -> None:
+        if samples.ndim not in (1, 2):
+            raise AudioError(f"{name}: has {samples.ndim} dimensions; 1 (mono) or 2 are understood")
+        channels = samples[None] if samples.ndim == 1 else samples
+        if channels.size == 0:
+            raise AudioError(f"{name}: has no samples")
+        self._channels = channels if channels.shape[0] <= channels.shape[1] else channels.T
+        try:
+            to_float(self._channels[:, :0])
+        except TypeError:
+            raise AudioError(
+                f"{name}: samples of type {samples.dtype}; use float, int16, int32 or uint8"
+            ) from None
+        self.rate = rate
+        self.duration: float | None = self._channels.shape[1] / rate
+        self.warnings: list[str] = []
+        for start, piece in self._pieces(0):
+            if not np.isfinite(piece).all():
+                bad = start + int(np.argmin(np.isfinite(piece).all(axis=0)))
+                raise AudioError(f"{name}: sample {bad} ({bad / rate:.2f} s) is not finite")
+
+    def _pieces(self, first: int) -> Iterator[tuple[int, NDArray[np.generic]]]:
+        step = _PIECE
+        for start in range(first, self._channels.shape[1], step):
+            yield start, self._channels[:, start : start + step]
+
+    def chunks(self, first: int) -> Iterator[Chunk]:
+        """All samples from index ``first`` on."""
+        for _, piece in self._pieces(first):
+            yield Chunk(to_mono(to_float(piece)), self.rate)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+

@@ -1,0 +1,303 @@
+"""Decoding with PyAV: any container or codec that FFmpeg reads, as a `Feed`.
+
+Timestamps are trusted where they say that sound is missing (silence takes its place, so that later
+times stay true) and ignored where they merely jitter or start anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import av
+import numpy as np
+
+from ark_asr.audio.damage import DamageLog
+from ark_asr.audio.feeds import Chunk, to_float, to_mono
+from ark_asr.audio.sources import Input
+from ark_asr.errors import AudioDecodeError, AudioError
+from ark_asr.types import FloatArray
+
+# Timestamps of common containers are rounded to a millisecond, and Vorbis frames come up to 10 ms
+# late; only more than this is a hole.
+_GAP_SECONDS = 0.05
+# Only a clear step back means that timestamps start anew (joined files).
+_STEP_BACK_SECONDS = 1.0
+# A hole cannot reach beyond the end; where the end is not known, it is at most this long.
+_LONGEST_GAP_SECONDS = 3600.0
+# Demuxers whose timestamps are exact to the sample after a seek. Others are decoded from the start:
+# Matroska rounds to 1 ms; AMR, ADTS and the like estimate where they are.
+_EXACT_SEEK = frozenset({"wav", "w64", "flac", "ogg", "mov", "mp3", "aiff", "au", "caf", "s16le"})
+# Decoders with a memory (MP3's bit reservoir, Opus, AAC) need a run-up after a seek.
+_RUN_UP_SECONDS = 2.0
+# In these a short hole in the timestamps can be silence that was not sent (Opus sends a frame every
+# 0.4 s then).
+_UNSENT_SECONDS = 0.42
+_MAY_PAUSE = frozenset({"matroska", "mov", "asf", "flv", "mpegts", "avi"})
+# Elementary streams count frames instead of storing times, and damaged frames are not counted. Much
+# junk is more likely the cover picture of a joined file.
+_COUNTED = frozenset({"mp3", "aac", "ac3", "eac3"})
+_LONGEST_JUNK_SECONDS = 3.0
+_USUAL_PACKETS = 50
+# Demuxers whose header states the length, so that a file cut short can be told.
+_STATES_LENGTH = frozenset({"wav", "w64", "flac", "mov", "matroska", "aiff", "au", "caf"})
+_SHORT_SECONDS = 1.0
+# Playlists would open other files than the one that was named.
+_INDIRECT = frozenset({"hls", "dash", "concat", "sdp", "rtsp", "imf", "webm_dash_manifest"})
+_MANY_ERRORS = 1000
+_SILENCE_PIECE = 1 << 20
+_FIRST_FRAMES = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frame:
+    """Decoded mono samples; ``second`` is the container's own time, if it gives one."""
+
+    samples: FloatArray
+    rate: int
+    second: float | None
+
+
+class MediaFeed:
+    """The best audio stream of a file, mixed to mono.
+
+    Raises:
+        AudioDecodeError: Nothing can be decoded.
+        AudioError: No audio stream.
+    """
+
+    def __init__(self, source: Input) -> None:
+        self._source = source
+        self._damage = DamageLog(source.name, source.notes)
+        self.warnings = self._damage.lines
+        self._at = 0.0  # second that is being decoded, for the damage log
+        self._emitting = True  # damage in the run-up after a seek does not matter
+        self._open()
+        try:
+            self._frames = self._decode()
+            self._head = self._first_frames(self._frames)
+            self.rate = self._head[0].rate
+            self._zero = self._find_zero()
+            self.duration = self._length()
+        except BaseException:
+            self._container.close()
+            raise
+
+    def close(self) -> None:
+        """Give back files."""
+        self._container.close()
+        self._source.close()
+
+    def chunks(self, first: int) -> Iterator[Chunk]:
+        """All samples from index ``first`` on, holes filled with silence."""
+        frames, at = self._start_at(first)
+        rate, shift = self.rate, 0.0
+        self._emitting = at >= first
+        for frame in frames:
+            if frame.rate != rate:  # from here on, indices count in the new rate
+                at, first = round(at * frame.rate / rate), round(first * frame.rate / rate)
+                rate = frame.rate
+            if frame.second is not None:
+                hole = frame.second - self._zero + shift - at / rate
+                if hole < -_STEP_BACK_SECONDS or hole > self._longest_hole(at / rate):
+                    self._damage.note(at / rate, "timestamps start anew")
+                    shift -= hole
+                elif hole > _GAP_SECONDS:
+                    unsent = self._name in _MAY_PAUSE and hole < _UNSENT_SECONDS
+                    if at > 0 and not unsent:
+                        self._damage.note(at / rate, f"{hole:.2f} s are missing")
+                    for piece in _silence(round(hole * rate)):
+                        yield from _after(first - at, Chunk(piece, rate))
+                        at += len(piece)
+            yield from _after(first - at, Chunk(frame.samples, rate))
+            at += len(frame.samples)
+            self._at = at / rate
+            self._emitting = at >= first
+        self._check_length(at / rate)
+
+    def _open(self) -> None:
+        source, options = self._source, {"protocol_whitelist": "file"}
+        raw = source.raw_rate
+        if raw is not None:
+            options |= {"sample_rate": str(raw), "ch_layout": "mono"}
+        try:
+            self._container = av.open(
+                source.file,
+                format="s16le" if raw is not None else None,
+                container_options=options,
+                metadata_errors="replace",
+            )
+        except (av.FFmpegError, ValueError) as error:
+            raise AudioDecodeError(
+                f"{source.name}: is no sound or video file that can be decoded ({_short(error)})"
+            ) from None
+        self._name = self._container.format.name.split(",")[0]
+        stream = None
+        if self._name not in _INDIRECT:
+            stream = self._container.streams.best("audio")
+        if stream is None:
+            self._container.close()
+            raise AudioError(f"{source.name}: has no audio stream")
+        self._stream = stream
+
+    def _first_frames(self, frames: Iterator[_Frame]) -> list[_Frame]:
+        """Frames up to the first one with a time."""
+        head = []
+        for frame in frames:
+            head.append(frame)
+            if frame.second is not None or len(head) == _FIRST_FRAMES:
+                break
+        if head:
+            return head
+        if self.warnings:
+            raise AudioDecodeError(f"{self._source.name}: nothing in it can be decoded")
+        raise AudioError(f"{self._source.name}: has no samples")
+
+    def _find_zero(self) -> float:
+        """Time of the container at which the recording starts."""
+        last = self._head[-1]
+        first = (last.second or 0.0) - sum(len(f.samples) / f.rate for f in self._head[:-1])
+        start = self._container.start_time
+        if start is None or len(self._container.streams) < 2:
+            return first
+        earlier = start / av.time_base
+        return earlier if first - earlier > _GAP_SECONDS else first
+
+    def _length(self) -> float | None:
+        stream = self._stream
+        if stream.duration:
+            length = float(stream.duration * stream.time_base)
+            start = (stream.start_time or 0) * stream.time_base
+            late = float(start) - self._zero
+            return length + (late if late > _GAP_SECONDS else 0.0)
+        if self._container.duration:
+            return float(self._container.duration / av.time_base)
+        return None
+
+    def _start_at(self, first: int) -> tuple[Iterator[_Frame], int]:
+        """Frames that begin at or before ``first``, and the index of the first one's first sample."""
+        back = first / self.rate - _RUN_UP_SECONDS
+        if self._source.seekable and self._name in _EXACT_SEEK and back > _RUN_UP_SECONDS:
+            self._emitting = False
+            ticks = int((back + self._zero) / self._stream.time_base)
+            try:
+                self._container.seek(ticks, stream=self._stream)
+                frames = self._decode()
+                head = self._first_frames(frames)[-1]
+            except (av.FFmpegError, AudioError):
+                head = None
+            if head is not None and head.second is not None:
+                at = round((head.second - self._zero) * self.rate)
+                if 0 <= at <= first and head.rate == self.rate:
+                    return chain([head], frames), at
+            self._container.close()
+            if not isinstance(self._source.file, str):
+                self._source.file.seek(0)
+            self._open()
+            return self._decode(), 0
+        return chain(self._head, self._frames), 0
+
+    def _longest_hole(self, second: float) -> float:
+        if self.duration is None:
+            return _LONGEST_GAP_SECONDS
+        return max(self.duration - second, 0.0) + _STEP_BACK_SECONDS
+
+    def _check_length(self, second: float) -> None:
+        stated = self.duration
+        several = self._stream.duration is None and len(self._container.streams) > 1
+        # An MP3 knows its encoder delay only from the header that also states its length.
+        exact = self._name in _STATES_LENGTH or (self._name == "mp3" and self._stream.start_time)
+        if exact and not several and stated is not None and stated - second > _SHORT_SECONDS:
+            self._damage.note(second, f"it ends there, but its header states {stated:.1f} s")
+
+    def _decode(self) -> Iterator[_Frame]:
+        """Whatever can be decoded from where the container stands; the rest is noted."""
+        packets = self._container.demux(self._stream)
+        junk = _Junk() if self._name in _COUNTED else None
+        errors = 0
+        while errors < _MANY_ERRORS:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.FFmpegError as error:
+                errors += 1
+                self._note(f"cannot be read on: {_short(error)}")
+                packets = self._container.demux(self._stream)
+                continue
+            problem = None
+            try:
+                frames = packet.decode()
+            except av.FFmpegError as error:
+                problem, frames = _short(error), []
+                errors += 1
+            late = junk.seconds if junk is not None else 0.0
+            if junk is not None and junk.in_packet(packet, failed=problem is not None):
+                problem = problem or "several frames are lost"
+            if problem is not None:
+                self._note(problem)
+            for frame in frames:
+                yield self._mono(frame, late)
+
+    def _mono(self, frame: av.AudioFrame, late: float) -> _Frame:
+        samples = frame.to_ndarray()
+        if not frame.format.is_planar:
+            samples = samples.reshape(-1, frame.layout.nb_channels).T
+        mono = to_mono(to_float(samples))
+        if not np.isfinite(mono).all():
+            self._note("samples are not finite")
+            mono = np.nan_to_num(mono, nan=0.0, posinf=0.0, neginf=0.0)
+        second = None
+        if frame.pts is not None and frame.time_base is not None:
+            second = float(frame.pts * frame.time_base) + late
+        return _Frame(mono, frame.sample_rate, second)
+
+    def _note(self, what: str) -> None:
+        if self._emitting:
+            self._damage.note(self._at, what)
+
+
+class _Junk:
+    """Sound lost in an elementary stream, where damaged frames stick to the one before them.
+
+    Attributes:
+        seconds: Sound lost so far, beyond what the count of packets says.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._packets = 0
+        self._bytes = 0
+        self._largest = 0
+
+    def in_packet(self, packet: av.Packet, *, failed: bool) -> bool:
+        """Whether the packet is so large that it must hold more than one frame."""
+        size = packet.size
+        mean = self._bytes / self._packets if self._packets else float(size)
+        swollen = self._packets > _USUAL_PACKETS and size > 4 * self._largest
+        if size and packet.duration and (swollen or (failed and size > 2 * mean)):
+            lost = (size / mean - 1) * float(packet.duration * packet.time_base)
+            self.seconds += lost if lost < _LONGEST_JUNK_SECONDS else 0.0
+            return True
+        self._packets += 1
+        self._bytes += size
+        self._largest = max(self._largest, size)
+        return False
+
+
+def _silence(count: int) -> Iterator[FloatArray]:
+    while count > 0:
+        yield np.zeros(min(count, _SILENCE_PIECE), np.float32)
+        count -= _SILENCE_PIECE
+
+
+def _after(skip: int, chunk: Chunk) -> Iterator[Chunk]:
+    if skip <= 0:
+        yield chunk
+    elif skip < len(chunk.samples):
+        yield Chunk(chunk.samples[skip:], chunk.rate)
+
+
+def _short(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).splitlines()[0].lower()

@@ -1,0 +1,186 @@
+"""Where sound comes from: paths, standard input, bytes, file objects, and headerless samples.
+
+Everything that is not an array becomes an `Input`: something PyAV can open, with the name that
+errors and warnings use. Nothing here reads more of a recording than its first bytes, except for MP4
+files that arrive through a pipe: their index may be at the end, so they are first written to a
+temporary file.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ark_asr.errors import AudioError, AudioNotFoundError
+from ark_asr.types import Audio
+
+Source: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | NDArray[np.generic] | Audio
+)
+
+RAW_SUFFIXES = frozenset({".raw", ".pcm"})
+RAW_RATE = 16_000
+_HEAD = 12
+_MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
+# RIFF/RF64, Ogg, FLAC, MP3 with tags, Matroska/WebM, AIFF, AU, AMR: sound that names its own rate.
+_MAGIC = (b"RIFF", b"RF64", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3", b"FORM", b".snd", b"#!AMR")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Something PyAV can open.
+
+    Attributes:
+        file: A ``file:`` URL or a binary file object.
+        name: What the user calls it.
+        seekable: Whether it can be read from the start again.
+        raw_rate: Hz of headerless signed 16-bit little-endian mono samples; ``None`` if the content
+            describes itself.
+        notes: Warnings about how it is read.
+        close: Gives back what was opened here; a caller's own file object stays open.
+    """
+
+    file: str | BinaryIO
+    name: str
+    seekable: bool
+    raw_rate: int | None = None
+    notes: tuple[str, ...] = ()
+    close: Callable[[], None] = lambda: None
+
+
+def name_of(source: Source) -> str:
+    """What errors and warnings call a source."""
+    if isinstance(source, str | os.PathLike):
+        return "stdin" if source == "-" else os.fspath(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return "bytes"
+    if isinstance(source, np.ndarray):
+        return "array"
+    if isinstance(source, Audio):
+        return "Audio"
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else "stream"
+
+
+def open_input(source: Source, source_rate: int | None) -> Input:
+    """Find out what ``source`` is and check what can be checked before decoding.
+
+    Raises:
+        AudioNotFoundError: There is no such file.
+        AudioError: It is a directory, not permitted, empty, or of a type that is no sound.
+    """
+    name = name_of(source)
+    if isinstance(source, str | os.PathLike):
+        if source == "-":
+            return _from_stream(sys.stdin.buffer, name, source_rate)
+        return _from_path(name, source_rate)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _from_stream(io.BytesIO(source), name, source_rate)
+    if isinstance(source, io.TextIOBase):
+        raise AudioError(f"{name}: is a text file object; open it in mode 'rb'")
+    if callable(getattr(source, "read", None)):
+        return _from_stream(source, name, source_rate)
+    raise AudioError(
+        f"{type(source).__name__} is no sound: give a path, '-', bytes, a binary file object, "
+        "a numpy array with its source_rate, or an Audio"
+    )
+
+
+def _from_path(name: str, source_rate: int | None) -> Input:
+    path = Path(name)
+    try:
+        mode = path.stat().st_mode
+        file = None if stat.S_ISDIR(mode) else path.open("rb")
+    except FileNotFoundError:
+        raise AudioNotFoundError(f"{name}: no such file") from None
+    except PermissionError:
+        raise AudioError(f"{name}: not permitted to read it") from None
+    except OSError as error:
+        raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from None
+    except ValueError:  # a null byte in the name
+        raise AudioNotFoundError(f"{name!r}: no such file") from None
+    if file is None:
+        raise AudioError(f"{name}: is a directory; name a file in it")
+    if not stat.S_ISREG(mode):  # a named pipe or a device: read once, as it comes
+        return replace(_from_stream(file, name, source_rate), close=file.close)
+    with file:
+        head = _read(file, name, _HEAD)
+    if not head:
+        raise AudioError(f"{name}: is empty (0 bytes)")
+    # The prefix keeps a name such as "a:b.wav" from being taken for a network protocol.
+    found = Input(f"file:{name}", name, seekable=True)
+    if path.suffix.lower() in RAW_SUFFIXES and not head.startswith(_MAGIC):
+        note = f"{name}: has no header; read as 16-bit little-endian mono at {RAW_RATE} Hz"
+        notes = () if source_rate else (note,)
+        return replace(found, raw_rate=source_rate or RAW_RATE, notes=notes)
+    if source_rate is not None:
+        raise AudioError(f"{name}: names its own rate; source_rate is for arrays and raw samples")
+    return found
+
+
+def _from_stream(file: BinaryIO, name: str, source_rate: int | None) -> Input:
+    seekable = _seekable(file)
+    if seekable:
+        file.seek(0)
+    head = _read(file, name, _HEAD)
+    if not head:
+        raise AudioError(f"{name}: is empty (0 bytes)")
+    if source_rate is not None and head.startswith(_MAGIC):
+        raise AudioError(f"{name}: names its own rate; source_rate is for arrays and raw samples")
+    if seekable:
+        file.seek(0)
+        return Input(file, name, seekable=True, raw_rate=source_rate)
+    piped = _Pipe(head, file)
+    if head[4:8] not in _MP4_BOXES:
+        return Input(piped, name, seekable=False, raw_rate=source_rate)  # type: ignore[arg-type]
+    spool = tempfile.TemporaryFile()
+    shutil.copyfileobj(piped, spool)
+    spool.seek(0)
+    return Input(spool, name, seekable=True, raw_rate=source_rate, close=spool.close)
+
+
+def _seekable(file: BinaryIO) -> bool:
+    check = getattr(file, "seekable", None)
+    return bool(check()) if callable(check) else False
+
+
+def _read(file: BinaryIO, name: str, size: int) -> bytes:
+    data = b""
+    try:
+        while len(data) < size and (more := file.read(size - len(data))):
+            if not isinstance(more, bytes):
+                raise AudioError(f"{name}: gives text, not bytes; open it in mode 'rb'")
+            data += more
+    except OSError as error:
+        raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from None
+    return data
+
+
+class _Pipe:
+    """The rest of a stream after its first bytes were looked at; it can only be read on.
+
+    It deliberately has no ``seek``: PyAV then tells the demuxer that there is none.
+    """
+
+    def __init__(self, head: bytes, file: BinaryIO) -> None:
+        self._head = head
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes; what has arrived is not held back until ``size`` is full."""
+        if self._head:
+            data, self._head = self._head, b""
+            return data
+        read1 = getattr(self._file, "read1", None)
+        return bytes(read1(size) if read1 is not None else self._file.read(size))
