@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
 
 Samples = NDArray[np.float32]
 RATE = 16_000
@@ -39,7 +38,7 @@ def coloured_noise(rng: np.random.Generator, count: int, slope: float) -> Sample
     frequency = np.fft.rfftfreq(count, 1 / RATE)
     spectrum /= np.maximum(frequency, 30.0) ** slope
     noise = np.fft.irfft(spectrum, count).astype(np.float32)
-    return noise / _rms(noise)
+    return np.asarray(noise / _rms(noise), np.float32)
 
 
 def hum(rng: np.random.Generator, count: int) -> Samples:
@@ -51,7 +50,7 @@ def hum(rng: np.random.Generator, count: int) -> Samples:
         for order in range(1, 9)
     ]
     noise = np.sum(tones, axis=0).astype(np.float32)
-    return noise / _rms(noise)
+    return np.asarray(noise / _rms(noise), np.float32)
 
 
 def babble(rng: np.random.Generator, count: int, others: Sequence[Samples]) -> Samples:
@@ -60,7 +59,7 @@ def babble(rng: np.random.Generator, count: int, others: Sequence[Samples]) -> S
     for _ in range(int(rng.integers(2, 6))):
         other = others[int(rng.integers(len(others)))]
         total += np.resize(np.roll(other, int(rng.integers(len(other)))), count) / _rms(other)
-    return total / _rms(total)
+    return np.asarray(total / _rms(total), np.float32)
 
 
 def noisy(rng: np.random.Generator, samples: Samples, others: Sequence[Samples]) -> Samples:
@@ -77,6 +76,13 @@ def noisy(rng: np.random.Generator, samples: Samples, others: Sequence[Samples])
     return samples + level * noise
 
 
+def _convolved(samples: Samples, response: Samples) -> Samples:
+    """Linear convolution through the FFT, cut to the length of `samples`."""
+    size = 1 << (len(samples) + len(response) - 2).bit_length()
+    spectrum = np.fft.rfft(samples, size) * np.fft.rfft(response, size)
+    return np.fft.irfft(spectrum, size)[: len(samples)].astype(np.float32)
+
+
 def reverberant(rng: np.random.Generator, samples: Samples) -> Samples:
     """A simple room: an exponentially decaying noise tail, RT60 of 0.1 to 0.5 s."""
     rt60 = rng.uniform(0.1, 0.5)
@@ -84,7 +90,7 @@ def reverberant(rng: np.random.Generator, samples: Samples) -> Samples:
     decay = np.exp(-6.9 * np.arange(count) / count)
     tail = (rng.standard_normal(count) * decay).astype(np.float32)
     tail[: int(rng.uniform(0.001, 0.006) * RATE)] = 0  # the first reflection comes later
-    wet = np.asarray(fftconvolve(samples, tail)[: len(samples)], np.float32)
+    wet = _convolved(samples, tail)
     return samples + wet * (_rms(samples) / _rms(wet) * rng.uniform(0.1, 0.8))
 
 

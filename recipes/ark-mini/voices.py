@@ -86,7 +86,7 @@ def draw_voice(
         shift = 1.0
     # Shifted up, a voice also gets faster: half of that is taken back by speaking slower.
     speed = float(np.exp(rng.normal(0, 0.17))) / shift**0.5
-    return Voice(engine, name, float(np.clip(speed, 0.62, 1.4)), rng.random(), rng.random(), shift)
+    return Voice(engine, name, float(np.clip(speed, 0.66, 1.4)), rng.random(), rng.random(), shift)
 
 
 def _espeak_name(rng: np.random.Generator, *, held_out: bool) -> str:
@@ -99,6 +99,10 @@ def _espeak_name(rng: np.random.Generator, *, held_out: bool) -> str:
         else:
             variant = HELD_OUT_VARIANTS[int(rng.integers(len(HELD_OUT_VARIANTS)))]
     return f"{accent}+{variant}" if variant else accent
+
+
+def _as_float(samples: NDArray[np.int16]) -> Samples:
+    return np.asarray(samples / np.float32(32768), np.float32)
 
 
 def _library(name: str) -> ctypes.CDLL:
@@ -135,7 +139,7 @@ class Espeak:
         lib = self._lib
         if lib.espeak_SetVoiceByName(voice.name.encode()) != 0:
             raise RuntimeError(f"espeak-ng has no voice {voice.name}")
-        lib.espeak_SetParameter(1, int(np.clip(165 * voice.speed, 110, 230)), 0)  # words a minute
+        lib.espeak_SetParameter(1, int(np.clip(165 * voice.speed, 80, 230)), 0)  # words a minute
         lib.espeak_SetParameter(3, int(20 + 60 * voice.pitch), 0)
         lib.espeak_SetParameter(4, int(20 + 70 * voice.liveliness), 0)
         data = spoken.encode()
@@ -145,7 +149,7 @@ class Espeak:
         lib.espeak_Synchronize()
         if not self._chunks:
             return np.zeros(0, np.float32), self._rate
-        return np.concatenate(self._chunks).astype(np.float32) / 32768, self._rate
+        return _as_float(np.concatenate(self._chunks)), self._rate
 
 
 class _Wave(ctypes.Structure):
@@ -198,7 +202,7 @@ class Flite:
             raise RuntimeError(f"flite refused {spoken!r}")
         count, rate = made.contents.num_samples, made.contents.sample_rate
         samples = np.ctypeslib.as_array(made.contents.samples, (max(count, 1),))[:count]
-        result = samples.astype(np.float32) / 32768
+        result = _as_float(samples)
         self._lib.delete_wave(made)
         return result, rate
 
@@ -240,4 +244,4 @@ def _read_wave(path: Path) -> tuple[Samples, int]:
         raise RuntimeError(f"festival did not write {path.name}")
     with wave.open(str(path)) as file:
         data = np.frombuffer(file.readframes(file.getnframes()), np.int16)
-        return data.astype(np.float32) / 32768, file.getframerate()
+        return _as_float(data), file.getframerate()
