@@ -8,7 +8,7 @@ are mapped into memory.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from ark_asr.engines.base import DecoderState
 from ark_asr.errors import ModelFormatError, OptionError
 from ark_asr.models.config import ModelConfig
 from ark_asr.models.package import DATA_FILE, DECODER_FILE, ENCODER_FILE, Manifest
@@ -50,7 +51,7 @@ class OnnxState:
         self.lengths: NDArray[np.int32] = np.empty(rows, np.int32)
         self.total: NDArray[np.int32] = np.empty((), np.int32)
         self.last: IntArray = np.zeros(rows, np.int64)
-        self.binding: Any = None
+        self.binding: ort.IOBinding | None = None
 
 
 class OnnxEngine:
@@ -64,7 +65,12 @@ class OnnxEngine:
     """
 
     def __init__(
-        self, config: ModelConfig, manifest: Manifest, encoder: Any, decoder: Any, table: FloatArray
+        self,
+        manifest: Manifest,
+        config: ModelConfig,
+        table: FloatArray,
+        encoder: ort.InferenceSession,
+        decoder: ort.InferenceSession,
     ) -> None:
         self.config = config
         self.manifest = manifest
@@ -95,15 +101,14 @@ class OnnxEngine:
         manifest = Manifest.load(folder)
         config = ModelConfig.load(folder)
         place = manifest.embedding
-        if (place.rows, place.columns) != (config.decoder.vocab_size, config.decoder.hidden_size):
+        shape = (place.rows, place.columns)
+        if shape != (config.decoder.vocab_size, config.decoder.hidden_size):
             raise ModelFormatError(f"{folder}: the embedding table does not fit config.json")
-        table = np.memmap(
-            folder / DATA_FILE, np.dtype(place.dtype), "r", place.offset, (place.rows, place.columns)
-        )
+        table = np.memmap(folder / DATA_FILE, np.dtype(place.dtype), "r", place.offset, shape)
         options = session_options(threads or default_threads())
         encoder = _session(folder / ENCODER_FILE, options)
         decoder = _session(folder / DECODER_FILE, options)
-        return cls(config, manifest, encoder, decoder, table)
+        return cls(manifest, config, table, encoder, decoder)
 
     def embed_audio(self, mels: Sequence[FloatArray]) -> list[FloatArray]:
         """Log-mels ``[bins, F_i]`` to audio embeddings ``[N_i, hidden]``, in the same order."""
@@ -131,8 +136,8 @@ class OnnxEngine:
         need = max(lengths) + max_new_tokens
         if need > self.max_positions:
             raise OptionError(
-                f"a prompt of {max(lengths)} and {max_new_tokens} new tokens need {need} positions; "
-                f"the model has {self.max_positions}"
+                f"a prompt of {max(lengths)} and {max_new_tokens} new tokens need {need} "
+                f"positions; the model has {self.max_positions}"
             )
         state = OnnxState(self, len(prompts), need)
         for first, end in _prefill_groups(lengths):
@@ -140,12 +145,14 @@ class OnnxEngine:
         state.positions[:] = lengths
         return state
 
-    def step(self, state: OnnxState, token_ids: IntArray) -> OnnxState:
+    def step(self, state: DecoderState, token_ids: IntArray) -> OnnxState:
         """Feed one token to each row, int64 ``[rows]``.
 
         Raises:
             OptionError: A row is full.
         """
+        if not isinstance(state, OnnxState):
+            raise TypeError("the state belongs to another engine")
         if int(state.positions.max()) >= state.room:
             raise OptionError(f"a row is full: {state.room} positions were asked for at the start")
         state.embeds[:, 0] = self._table[token_ids]
@@ -153,9 +160,13 @@ class OnnxEngine:
         state.positions += 1
         state.total[...] = state.positions.max()
         if state.binding is None:
-            state.binding = self._bind(
-                state.embeds, state.lengths, state.total, state.last, state.cache, state.logits
-            )
+            inputs: dict[str, NDArray[Any]] = {
+                "embeds": state.embeds,
+                "lengths_less_one": state.lengths,
+                "total": state.total,
+                "last": state.last,
+            }
+            state.binding = self._bind(inputs, state, slice(None))
         self._decoder.run_with_iobinding(state.binding)
         return state
 
@@ -170,41 +181,49 @@ class OnnxEngine:
         embeds = np.zeros((len(prompts), int(lengths.max()), hidden), np.float32)
         for row, prompt in enumerate(prompts):
             embeds[row, : lengths[row]] = self._embed(prompt)
-        rows = slice(first, first + len(prompts))
-        last = lengths - 1
-        lengths_less_one = last.astype(np.int32)
-        total = np.array(lengths.max(), np.int32)
-        cache, logits = [buffer[rows] for buffer in state.cache], state.logits[rows]
-        binding = self._bind(embeds, lengths_less_one, total, last, cache, logits)
+        inputs: dict[str, NDArray[Any]] = {
+            "embeds": embeds,
+            "lengths_less_one": (lengths - 1).astype(np.int32),
+            "total": np.array(lengths.max(), np.int32),
+            "last": lengths - 1,
+        }
+        binding = self._bind(inputs, state, slice(first, first + len(prompts)))
         self._decoder.run_with_iobinding(binding)
 
     def _embed(self, prompt: Prompt) -> FloatArray:
         ids = np.asarray(prompt.token_ids, np.int64)
         slots = np.flatnonzero(ids == self.config.audio_token_id)
         if len(slots) != len(prompt.audio):
-            raise OptionError(f"a prompt has {len(slots)} audio ids and {len(prompt.audio)} embeddings")
+            raise OptionError(
+                f"a prompt has {len(slots)} audio ids, but {len(prompt.audio)} embeddings"
+            )
         ids[slots] = 0
         embeds = self._table[ids].astype(np.float32)
         embeds[slots] = prompt.audio
         return embeds
 
     def _bind(
-        self, embeds: FloatArray, lengths: NDArray[np.int32], total: NDArray[np.int32],
-        last: IntArray, cache: list[FloatArray], logits: FloatArray,
-    ) -> Any:  # fmt: skip
-        """Pointers to all inputs and outputs; the arrays must live as long as the binding."""
+        self, inputs: Mapping[str, NDArray[Any]], state: OnnxState, rows: slice
+    ) -> ort.IOBinding:
+        """Hand the runtime pointers to all inputs and to these rows' cache and logits.
+
+        All arrays must outlive the binding.
+        """
         binding = self._decoder.io_binding()
-        inputs = {"embeds": embeds, "lengths_less_one": lengths, "total": total, "last": last}
-        inputs |= {f"past_{n}": part for n, part in zip(self._cache_names, cache, strict=True)}
-        outputs = {f"present_{n}": part for n, part in zip(self._cache_names, cache, strict=True)}
-        outputs["logits"] = logits
-        for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
-            for name, array in arrays.items():
-                bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+        def bind(to: Callable[..., None], name: str, array: NDArray[Any]) -> None:
+            to(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+        for name, array in inputs.items():
+            bind(binding.bind_input, name, array)
+        for name, buffer in zip(self._cache_names, state.cache, strict=True):
+            bind(binding.bind_input, f"past_{name}", buffer[rows])
+            bind(binding.bind_output, f"present_{name}", buffer[rows])
+        bind(binding.bind_output, "logits", state.logits[rows])
         return binding
 
 
-def session_options(threads: int) -> Any:
+def session_options(threads: int) -> ort.SessionOptions:
     """ONNX Runtime's settings for our graphs."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -224,13 +243,14 @@ def default_threads() -> int:
     for cpu in os.sched_getaffinity(0):
         topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
         try:
-            cores.add(tuple((topology / name).read_text() for name in ("physical_package_id", "core_id")))
+            package, core = (topology / name for name in ("physical_package_id", "core_id"))
+            cores.add((package.read_text(), core.read_text()))
         except OSError:
-            cores.add((str(cpu),))
+            cores.add(("", str(cpu)))
     return len(cores)
 
 
-def _session(path: Path, options: Any) -> Any:
+def _session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base

@@ -1,1 +1,1 @@
-"""ONNX graphs built straight from safetensors weights (extra ``[convert]``); no torch, no exporter."""
+"""ONNX graphs built straight from the weights (extra ``[convert]``); no torch, no exporter."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ark_asr.errors import MissingExtraError
+from ark_asr.types import FloatArray
 
 try:
     import onnx
@@ -41,7 +42,7 @@ class DataFile:
         self._file.write(np.ascontiguousarray(array).data)
         return begin
 
-    def __enter__(self) -> DataFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -73,9 +74,10 @@ class GraphBuilder:
         self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
         return name
 
-    def output(self, name: str, kind: int, shape: Sequence[int | str] | None) -> None:
+    def output(self, name: str, kind: int, shape: Sequence[int | str]) -> str:
         """Declare a graph output."""
         self._outputs.append(helper.make_tensor_value_info(name, kind, shape))
+        return name
 
     def weight(self, name: str, array: NDArray[Any]) -> str:
         """Store a constant tensor under ``name``."""
@@ -91,14 +93,23 @@ class GraphBuilder:
         self._weights[name] = tensor
         return name
 
-    def constant(self, value: float | Sequence[int] | NDArray[Any], dtype: type) -> str:
-        """A small constant; the same value is stored once."""
-        array = np.asarray(value, dtype=dtype)
-        name = f"{array.dtype}_{'x'.join(map(str, array.ravel().tolist()))}_{array.ndim}"
-        return name if name in self._weights else self.weight(name, array)
+    def constant(self, value: float, dtype: type) -> str:
+        """A scalar; the same value is stored once."""
+        name = f"{np.dtype(dtype)} {value}"
+        return name if name in self._weights else self.weight(name, np.array(value, dtype))
+
+    def ints(self, *values: int) -> str:
+        """A list of int64, as shapes and axes are; the same list is stored once."""
+        name = f"int64 {list(values)}"
+        return name if name in self._weights else self.weight(name, np.array(values, np.int64))
 
     def node(
-        self, operator: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any
+        self,
+        operator: str,
+        *inputs: str,
+        domain: str = "",
+        outputs: int = 1,
+        **attributes: Any,  # noqa: ANN401
     ) -> list[str]:
         """Add a node; return the names of its outputs. An empty input name leaves it out."""
         names = [f"{operator}_{self._count}_{index}" for index in range(outputs)]
@@ -107,7 +118,7 @@ class GraphBuilder:
 
     def node_to(
         self, operator: str, inputs: Sequence[str], outputs: Sequence[str], *, domain: str = "",
-        **attributes: Any,
+        **attributes: Any,  # noqa: ANN401
     ) -> None:  # fmt: skip
         """Add a node whose outputs have given names; an empty name leaves an output out."""
         title = f"{operator}_{self._count}"
@@ -116,15 +127,15 @@ class GraphBuilder:
             helper.make_node(operator, inputs, outputs, title, domain=domain, **attributes)
         )
 
-    def op(self, operator: str, *inputs: str, **attributes: Any) -> str:
+    def op(self, operator: str, *inputs: str, **attributes: Any) -> str:  # noqa: ANN401
         """Add a standard node with one output; return its name."""
         return self.node(operator, *inputs, **attributes)[0]
 
-    def fused(self, operator: str, *inputs: str, **attributes: Any) -> str:
+    def fused(self, operator: str, *inputs: str, **attributes: Any) -> str:  # noqa: ANN401
         """Add one of ONNX Runtime's own nodes with one output; return its name."""
         return self.node(operator, *inputs, domain=MICROSOFT, **attributes)[0]
 
-    def graph(self) -> Any:
+    def graph(self) -> onnx.GraphProto:
         """The finished ``GraphProto``."""
         return helper.make_graph(
             self._nodes, self.name, self._inputs, self._outputs, list(self._weights.values())
@@ -137,3 +148,10 @@ class GraphBuilder:
             self.graph(), opset_imports=opsets, ir_version=_IR_VERSION, producer_name="ark-asr"
         )
         onnx.save_model(model, str(path))
+
+
+def rotary_tables(length: int, dim: int, theta: float) -> tuple[FloatArray, FloatArray]:
+    """Cosines and sines of ``position / theta^(2j/dim)``, each float32 ``[length, dim / 2]``."""
+    inverse = theta ** (-np.arange(0, dim, 2) / dim)
+    angles = np.outer(np.arange(length), inverse)
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)

@@ -12,8 +12,8 @@ import numpy as np
 
 from ark_asr.errors import ModelFormatError, OptionError
 from ark_asr.graphs.builder import DataFile, GraphBuilder
-from ark_asr.graphs.decoder import build_decoder
-from ark_asr.graphs.encoder import build_encoder
+from ark_asr.graphs.decoder import DecoderGraph
+from ark_asr.graphs.encoder import EncoderGraph
 from ark_asr.graphs.linear import linear_for
 from ark_asr.models.config import CONFIG_FILE, GENERATION_FILE, PREPROCESSOR_FILE, ModelConfig
 from ark_asr.models.package import (
@@ -30,9 +30,9 @@ from ark_asr.models.package import (
 from ark_asr.models.tokenizer import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, Tokenizer
 from ark_asr.models.weights import EMBEDDING, Weights
 
-# The rotary tables of the decoder are stored for this many positions at most: five times the longest
-# prompt and answer of a 40-second clip, while the published 32,768 would make the tables larger than
-# a small model.
+# The rotary tables of the decoder are stored for this many positions at most: five times the
+# longest prompt and answer of a 40-second clip, while tables for the published 32,768 would be
+# larger than a small model.
 MAX_POSITIONS = 4096
 _COPIED = (CONFIG_FILE, PREPROCESSOR_FILE, GENERATION_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
 
@@ -76,8 +76,8 @@ def build_package(
         raise ModelFormatError(f"{source / TOKENIZER_FILE}: every id is suppressed")
     if config.decoder.head_dim % 8:
         raise ModelFormatError(
-            f"{source / CONFIG_FILE}: head_dim is {config.decoder.head_dim}; ONNX Runtime's attention "
-            "needs a multiple of 8"
+            f"{source / CONFIG_FILE}: head_dim is {config.decoder.head_dim}; ONNX Runtime's "
+            "attention needs a multiple of 8"
         )
     dest.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -100,12 +100,12 @@ def build_package(
         with DataFile(folder / DATA_FILE) as data:
             embedding = _write_embedding(data, weights, precision)
             graph = GraphBuilder("encoder", data)
-            build_encoder(graph, config, weights, linear_for(precision), done)
+            EncoderGraph(graph, config, weights, linear_for(precision), done).build()
             graph.save(folder / ENCODER_FILE)
             graph = GraphBuilder("decoder", data)
-            build_decoder(
+            DecoderGraph(
                 graph, config.decoder, weights, linear_for(precision), ids, max_positions, done
-            )
+            ).build()
             graph.save(folder / DECODER_FILE)
         for copied in _COPIED:
             if (source / copied).is_file():

@@ -3,187 +3,170 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ark_asr.graphs.builder import FLOAT, INT64, GraphBuilder
+from ark_asr.graphs.builder import FLOAT, INT32, INT64, MICROSOFT, GraphBuilder, rotary_tables
 from ark_asr.graphs.linear import Linear
-from ark_asr.models.config import ENCODER_ROPE_THETA, EncoderConfig, ModelConfig
+from ark_asr.models.config import ENCODER_ROPE_THETA, ModelConfig
 from ark_asr.models.weights import POSITIONS, Weights
-from ark_asr.types import FloatArray
 
 _TOWER = "audio_encoder.whisper"
+_ADAPTER = "audio_encoder.adapting"
 _HIDDEN_SCORE = float(np.finfo(np.float32).min)
 
 
-def build_encoder(
-    graph: GraphBuilder, config: ModelConfig, weights: Weights, linear: Linear,
-    done: Callable[[], None],
-) -> None:  # fmt: skip
-    """Add the whole encoder to ``graph``.
+@dataclass
+class EncoderGraph:
+    """Builds the encoder and adapter of one checkpoint.
 
-    Inputs are ``mels`` float32 ``[batch, bins, frames]``, padded at the right, with at least
-    ``2 * merge_factor - 1`` frames, and ``frames`` int64 ``[batch]``, the frames of each clip.
-    Output is ``audio`` float32 ``[batch, slots, hidden]``; what follows a clip's own slots is noise.
-    A clip's result does not depend on its neighbours: what lies beyond its frames is zeroed before
-    each convolution and hidden from attention.
+    Inputs of the graph are ``mels`` float32 ``[batch, bins, mel_frames]``, padded at the right,
+    with at least ``2 * merge_factor - 1`` frames, and ``frames`` int64 ``[batch]``, the frames of
+    each clip. Output is ``audio`` float32 ``[batch, slots, hidden]``; what follows a clip's own
+    slots is noise. A clip's result does not depend on its neighbours: what lies beyond its frames
+    is zeroed before each convolution and hidden from attention.
 
-    ``done`` is called after each layer.
+    Attributes:
+        graph: Where nodes and weights go.
+        config: The checkpoint's numbers.
+        weights: Its tensors.
+        linear: Precision of the linear layers.
+        done: Called after each layer and at the end.
     """
-    audio = config.encoder
-    mels = graph.input("mels", FLOAT, ["batch", audio.mel_bins, "mel_frames"])
-    frames = graph.input("frames", INT64, ["batch"])
-    x, heard, all_heard = _conv_stem(graph, audio, weights, mels, frames)
-    if config.use_rope:
-        tables = tuple(
-            graph.weight(f"encoder.{name}", table)
-            for name, table in zip(("cos", "sin"), _rotary(audio), strict=True)
+
+    graph: GraphBuilder
+    config: ModelConfig
+    weights: Weights
+    linear: Linear
+    done: Callable[[], None]
+    # Set on the way: cosines and sines, the mask of heard frames, and whether it is all ones.
+    _tables: tuple[str, ...] = field(default=(), init=False)
+    _heard: str = field(default="", init=False)
+    _all_heard: str = field(default="", init=False)
+
+    def build(self) -> None:
+        """Add everything, first node to last."""
+        graph, audio = self.graph, self.config.encoder
+        x = self._conv_stem()
+        if self.config.use_rope:
+            tables = rotary_tables(audio.max_positions, audio.rotary_dim, ENCODER_ROPE_THETA)
+            self._tables = (graph.weight("cos", tables[0]), graph.weight("sin", tables[1]))
+        else:
+            time = graph.op("Slice", graph.op("Shape", x), graph.ints(1), graph.ints(2))
+            positions = graph.op("Slice", self._stored(POSITIONS), graph.ints(0), time)
+            x = graph.op("Add", x, positions)
+        layers = [f"{_TOWER}.layers.{i}" for i in range(audio.layers)]
+        # The tower has no final norm of its own: the adapter's takes its place.
+        norms = [*(f"{layer}.self_attn_layer_norm" for layer in layers), "audio_encoder.layer_norm"]
+        normed = graph.op(
+            "LayerNormalization", x, *self._norm(norms[0]), epsilon=audio.layer_norm_eps
         )
-    else:
-        tables = None
-        length = graph.op("Slice", graph.op("Shape", x), *_ints(graph, [1], [2]))
-        table = graph.weight("positions", weights[POSITIONS])
-        x = graph.op("Add", x, graph.op("Slice", table, *_ints(graph, [0]), length))
-    layers = [f"{_TOWER}.layers.{i}" for i in range(audio.layers)]
-    norms = [*(f"{layer}.self_attn_layer_norm" for layer in layers), "audio_encoder.layer_norm"]
-    normed = graph.op(
-        "LayerNormalization", x, *_norm(graph, weights, norms[0]), epsilon=audio.layer_norm_eps
-    )
-    for layer, next_norm in zip(layers, norms[1:], strict=True):
-        heads = _attention(graph, audio, weights, linear, layer, normed, tables, heard, all_heard)
-        # The value bias passes through attention unchanged, for the weights of attention sum to
-        # one: it is added behind the output projection, together with that one's own bias.
-        name = f"{layer}.self_attn.out_proj"
-        out = weights[f"{name}.weight"]
-        bias = weights[f"{name}.bias"] + out @ weights[f"{layer}.self_attn.v_proj.bias"]
-        x, normed = _skip_norm(
-            graph, audio, linear(graph, heads, name, out), x,
-            _norm(graph, weights, f"{layer}.final_layer_norm"), graph.weight(f"{name}.bias", bias),
-        )  # fmt: skip
-        wide = linear(graph, normed, f"{layer}.fc1", weights[f"{layer}.fc1.weight"])
-        wide = graph.fused("BiasGelu", wide, _stored(graph, weights, f"{layer}.fc1.bias"))
-        x, normed = _skip_norm(
-            graph, audio, linear(graph, wide, f"{layer}.fc2", weights[f"{layer}.fc2.weight"]), x,
-            _norm(graph, weights, next_norm), _stored(graph, weights, f"{layer}.fc2.bias"),
-        )  # fmt: skip
-        done()
-    _adapter(graph, config, weights, linear, normed, heard)
-    done()
+        for layer, next_norm in zip(layers, norms[1:], strict=True):
+            out = self._attention(layer, normed)
+            x, normed = self._skip_norm(out, x, f"{layer}.final_layer_norm")
+            wide = graph.fused("BiasGelu", *self._linear(f"{layer}.fc1", normed))
+            x, normed = self._skip_norm(self._linear(f"{layer}.fc2", wide), x, next_norm)
+            self.done()
+        self._adapter(normed)
+        self.done()
 
-
-def _conv_stem(
-    graph: GraphBuilder, audio: EncoderConfig, weights: Weights, mels: str, frames: str
-) -> tuple[str, str, str]:
-    """Value ``[batch, time, size]``, int32 mask ``[batch, time]`` and whether it is all ones."""
-    length = graph.op("Slice", graph.op("Shape", mels), *_ints(graph, [2], [3]))
-    mask = graph.op("Cast", _before(graph, length, frames), to=FLOAT)
-    mask = graph.op("Unsqueeze", mask, *_ints(graph, [1]))
-    x = graph.op("Mul", mels, mask)
-    for name, stride in (("conv1", 1), ("conv2", 2)):
-        x = graph.op(
-            "Conv", x, _stored(graph, weights, f"{_TOWER}.{name}.weight"),
-            _stored(graph, weights, f"{_TOWER}.{name}.bias"), pads=[1, 1], strides=[stride],
-        )  # fmt: skip
-        x = graph.fused("Gelu", x)
-        if stride == 1:
+    def _conv_stem(self) -> str:
+        """Value ``[batch, time, size]`` with two mel frames to one of time."""
+        graph = self.graph
+        mels = graph.input("mels", FLOAT, ["batch", self.config.encoder.mel_bins, "mel_frames"])
+        frames = graph.input("frames", INT64, ["batch"])
+        length = graph.op("Slice", graph.op("Shape", mels), graph.ints(2), graph.ints(3))
+        mask = graph.op("Cast", self._before(length, frames), to=FLOAT)
+        mask = graph.op("Unsqueeze", mask, graph.ints(1))
+        x = mels
+        for name, stride in (("conv1", 1), ("conv2", 2)):
+            kernel = [self._stored(f"{_TOWER}.{name}.{part}") for part in ("weight", "bias")]
             x = graph.op("Mul", x, mask)
-    x = graph.op("Transpose", x, perm=[0, 2, 1])
-    half, one = graph.constant(2, np.int64), graph.constant(1, np.int64)
-    time, times = (
-        graph.op("Div", graph.op("Add", value, one), half) for value in (length, frames)
-    )
-    heard = graph.op("Cast", _before(graph, time, times), to=6)
-    least = graph.op("ReduceMin", frames, keepdims=1)
-    all_heard = graph.op("Squeeze", graph.op("Equal", least, length))
-    return x, heard, all_heard
-
-
-def _attention(
-    graph: GraphBuilder, audio: EncoderConfig, weights: Weights, linear: Linear, layer: str,
-    x: str, tables: tuple[str, ...] | None, heard: str, all_heard: str,
-) -> str:  # fmt: skip
-    projected = []
-    for kind in ("q_proj", "k_proj", "v_proj"):
-        name = f"{layer}.self_attn.{kind}"
-        value = linear(graph, x, name, weights[f"{name}.weight"])
-        if kind == "q_proj":
-            value = graph.op("Add", value, _stored(graph, weights, f"{name}.bias"))
-        if kind != "v_proj" and tables:
-            value = graph.fused(
-                "RotaryEmbedding", value, graph.constant([0], np.int64), *tables,
-                num_heads=audio.heads, rotary_embedding_dim=audio.rotary_dim, interleaved=1,
-            )  # fmt: skip
-        projected.append(value)
-    # Without a mask ONNX Runtime takes its blocked kernel, which is faster and needs no score matrix.
-    branches = {}
-    for branch, inputs in (("then_branch", projected), ("else_branch", [*projected, "", heard])):
-        inner = GraphBuilder(f"{layer}.{branch}")
-        heads = inner.fused(
-            "MultiHeadAttention", *inputs, num_heads=audio.heads, mask_filter_value=_HIDDEN_SCORE
+            x = graph.op("Conv", x, *kernel, pads=[1, 1], strides=[stride])
+            x = graph.fused("Gelu", x)
+        one, half = graph.constant(1, np.int64), graph.constant(2, np.int64)
+        time, times = (
+            graph.op("Div", graph.op("Add", value, one), half) for value in (length, frames)
         )
-        inner.output(heads, FLOAT, ["batch", "time", audio.hidden_size])
-        branches[branch] = inner.graph()
-    return graph.op("If", all_heard, **branches)
+        self._heard = graph.op("Cast", self._before(time, times), to=INT32)
+        shortest = graph.op("ReduceMin", frames, keepdims=1)
+        self._all_heard = graph.op("Squeeze", graph.op("Equal", shortest, length))
+        return graph.op("Transpose", x, perm=[0, 2, 1])
 
+    def _attention(self, layer: str, x: str) -> tuple[str, str]:
+        """Attention and its output projection, and the bias that is still to be added."""
+        graph, audio = self.graph, self.config.encoder
+        query = graph.op("Add", *self._linear(f"{layer}.self_attn.q_proj", x))
+        key, value = (self._product(f"{layer}.self_attn.{kind}_proj", x) for kind in "kv")
+        if self._tables:
+            start = graph.ints(0)
+            query, key = (
+                graph.fused(
+                    "RotaryEmbedding", turned, start, *self._tables, num_heads=audio.heads,
+                    rotary_embedding_dim=audio.rotary_dim, interleaved=1,
+                )
+                for turned in (query, key)
+            )  # fmt: skip
+        # Without a mask the runtime takes its blocked kernel, which is faster and needs no memory
+        # for the scores.
+        branches = {}
+        for branch, mask in (("then_branch", []), ("else_branch", ["", self._heard])):
+            inner = GraphBuilder(f"{layer}.{branch}")
+            heads = inner.fused(
+                "MultiHeadAttention", query, key, value, *mask, num_heads=audio.heads,
+                mask_filter_value=_HIDDEN_SCORE,
+            )  # fmt: skip
+            inner.output(heads, FLOAT, ["batch", "time", audio.hidden_size])
+            branches[branch] = inner.graph()
+        heads = graph.op("If", self._all_heard, **branches)
+        # The weights of attention sum to one, so the bias of the values comes out unchanged: it is
+        # added behind the output projection, together with that one's own.
+        name = f"{layer}.self_attn.out_proj"
+        through = self.weights[f"{name}.weight"] @ self.weights[f"{layer}.self_attn.v_proj.bias"]
+        bias = graph.weight(f"{name}.bias", self.weights[f"{name}.bias"] + through)
+        return self._product(name, heads), bias
 
-def _adapter(
-    graph: GraphBuilder, config: ModelConfig, weights: Weights, linear: Linear, x: str, heard: str
-) -> None:
-    """Zero what is beyond each clip, join frames, project to the decoder's size."""
-    merge = config.merge_factor
-    mask = graph.op("Unsqueeze", graph.op("Cast", heard, to=FLOAT), *_ints(graph, [2]))
-    x = graph.op("Mul", x, mask)
-    time = graph.op("Slice", graph.op("Shape", x), *_ints(graph, [1], [2]))
-    factor = graph.constant(merge, np.int64)
-    whole = graph.op("Mul", graph.op("Div", time, factor), factor)
-    x = graph.op("Slice", x, *_ints(graph, [0]), whole, *_ints(graph, [1]))
-    joined = graph.constant([0, -1, merge * config.encoder.hidden_size], np.int64)
-    x = graph.op("Reshape", x, joined)
-    name = "audio_encoder.adapting"
-    x = linear(graph, x, f"{name}.0", weights[f"{name}.0.weight"])
-    x = graph.fused("BiasGelu", x, _stored(graph, weights, f"{name}.0.bias"))
-    x = linear(graph, x, f"{name}.2", weights[f"{name}.2.weight"])
-    graph.node_to("Add", [x, _stored(graph, weights, f"{name}.2.bias")], ["audio"])
-    graph.output("audio", FLOAT, ["batch", "slots", config.decoder.hidden_size])
+    def _adapter(self, x: str) -> None:
+        """Join frames in time order and project them to the decoder's size."""
+        graph, merge = self.graph, self.config.merge_factor
+        # Zeros, not noise, complete a clip that is too short for one slot.
+        mask = graph.op("Unsqueeze", graph.op("Cast", self._heard, to=FLOAT), graph.ints(2))
+        x = graph.op("Mul", x, mask)
+        time = graph.op("Slice", graph.op("Shape", x), graph.ints(1), graph.ints(2))
+        whole = graph.op("Div", time, graph.constant(merge, np.int64))
+        whole = graph.op("Mul", whole, graph.constant(merge, np.int64))
+        x = graph.op("Slice", x, graph.ints(0), whole, graph.ints(1))
+        x = graph.op("Reshape", x, graph.ints(0, -1, merge * self.config.encoder.hidden_size))
+        x = graph.fused("BiasGelu", *self._linear(f"{_ADAPTER}.0", x))
+        graph.node_to("Add", self._linear(f"{_ADAPTER}.2", x), ["audio"])
+        graph.output("audio", FLOAT, ["batch", "slots", self.config.decoder.hidden_size])
 
+    def _linear(self, name: str, x: str) -> tuple[str, str]:
+        """``x @ weight.T`` and the bias, which the node behind it adds."""
+        return self._product(name, x), self._stored(f"{name}.bias")
 
-def _rotary(audio: EncoderConfig) -> tuple[FloatArray, FloatArray]:
-    """Cosines and sines ``[max_positions, rotary_dim / 2]``."""
-    return rotary_tables(audio.max_positions, audio.rotary_dim, ENCODER_ROPE_THETA)
+    def _product(self, name: str, x: str) -> str:
+        return self.linear(self.graph, x, name, self.weights[f"{name}.weight"])
 
+    def _skip_norm(self, x: tuple[str, str], skip: str, norm: str) -> tuple[str, str]:
+        """Sum of a linear layer, its bias and ``skip``; and the layer norm of that sum."""
+        product, bias = x
+        normed, _, _, total = self.graph.node(
+            "SkipLayerNormalization", product, skip, *self._norm(norm), bias, domain=MICROSOFT,
+            outputs=4, epsilon=self.config.encoder.layer_norm_eps,
+        )  # fmt: skip
+        return total, normed
 
-def rotary_tables(length: int, dim: int, theta: float) -> tuple[FloatArray, FloatArray]:
-    """Cosines and sines of ``position / theta^(2j/dim)``, each float32 ``[length, dim / 2]``."""
-    inverse = theta ** (-np.arange(0, dim, 2) / dim)
-    angles = np.outer(np.arange(length), inverse)
-    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+    def _norm(self, name: str) -> list[str]:
+        return [self._stored(f"{name}.{part}") for part in ("weight", "bias")]
 
+    def _stored(self, name: str) -> str:
+        return self.graph.weight(name, self.weights[name])
 
-def _skip_norm(
-    graph: GraphBuilder, audio: EncoderConfig, x: str, skip: str, norm: list[str], bias: str
-) -> tuple[str, str]:
-    """``x + bias + skip``, and its layer norm."""
-    normed, _, _, total = graph.node(
-        "SkipLayerNormalization", x, skip, *norm, bias, domain="com.microsoft", outputs=4,
-        epsilon=audio.layer_norm_eps,
-    )  # fmt: skip
-    return total, normed
-
-
-def _before(graph: GraphBuilder, size: str, lengths: str) -> str:
-    """Bool ``[batch, size]``, true before each row's length."""
-    zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
-    places = graph.op("Range", zero, graph.op("Squeeze", size), one)
-    return graph.op("Less", places, graph.op("Unsqueeze", lengths, *_ints(graph, [1])))
-
-
-def _norm(graph: GraphBuilder, weights: Weights, name: str) -> list[str]:
-    return [_stored(graph, weights, f"{name}.{part}") for part in ("weight", "bias")]
-
-
-def _stored(graph: GraphBuilder, weights: Weights, name: str) -> str:
-    return graph.weight(name, weights[name])
-
-
-def _ints(graph: GraphBuilder, *values: list[int]) -> list[str]:
-    return [graph.constant(value, np.int64) for value in values]
+    def _before(self, size: str, lengths: str) -> str:
+        """Bool ``[batch, size]``, true before each row's length."""
+        graph = self.graph
+        zero, one = graph.constant(0, np.int64), graph.constant(1, np.int64)
+        places = graph.op("Range", zero, graph.op("Squeeze", size), one)
+        return graph.op("Less", places, graph.op("Unsqueeze", lengths, graph.ints(1)))

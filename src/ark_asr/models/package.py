@@ -1,7 +1,7 @@
 """Our package: a model that ONNX Runtime runs, as one folder.
 
-``ark_asr.json`` (the manifest below) says what the rest is: the checkpoint's own ``config.json`` and
-tokenizer files, ``encoder.onnx`` and ``decoder.onnx`` (graphs of a few hundred kilobytes), and
+``ark_asr.json`` (the manifest below) says what the rest is: the checkpoint's own ``config.json``
+and tokenizer files, ``encoder.onnx`` and ``decoder.onnx`` (graphs and small tensors) and
 ``weights.bin``, which both graphs map into memory.
 """
 
@@ -150,8 +150,8 @@ class Manifest:
             after > before for before, after in zip(edges[1::2], edges[2::2], strict=False)
         )
         if not edges or edges[0] < 0 or edges[-1] >= table.rows or not ascending:
-            raise ModelFormatError(f"{where}: output_ranges are not ascending ids of the vocabulary")
-        for name in (*files, *()):
+            raise ModelFormatError(f"{where}: output_ranges are not ascending ids of the model")
+        for name in files:
             if Path(name).name != name or "\\" in name:
                 raise ModelFormatError(f"{where}: {name!r} is not the name of a file beside it")
         needed = (ENCODER_FILE, DECODER_FILE, DATA_FILE)

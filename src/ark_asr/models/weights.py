@@ -1,9 +1,9 @@
 """Safetensors weights read one tensor at a time, without torch.
 
-Written here because the published checkpoints are bfloat16, which numpy does not have: a bfloat16 is
-the upper half of a float32, so a shift reads it exactly. Files are memory-mapped, so memory holds one
-tensor at a time. The format: https://huggingface.co/docs/safetensors (8 bytes header length, JSON
-header, data).
+Written here because the published checkpoints are bfloat16, which numpy does not have: a bfloat16
+is the upper half of a float32, so a shift reads it exactly. Files are memory-mapped, so memory
+holds one tensor at a time. The format: https://huggingface.co/docs/safetensors (8 bytes of header
+length, JSON header, data).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -84,7 +84,7 @@ class Weights:
             found = dict(_read_header(folder / file))
             lost = [name for name, at in places.items() if at == file and name not in found]
             if lost:
-                raise ModelFormatError(f"{folder / file}: {_list(lost)} not in it; the index says so")
+                raise ModelFormatError(f"{folder / file}: lacks {_list(lost)}, named by the index")
             tensors |= {name: tensor for name, tensor in found.items() if places.get(name) == file}
         return cls(tensors, index)
 
@@ -149,7 +149,7 @@ class Weights:
         """Give the files back."""
         self._maps.clear()
 
-    def __enter__(self) -> Weights:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

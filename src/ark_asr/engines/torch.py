@@ -1,0 +1,164 @@
+"""The PyTorch engine: runs a safetensors checkpoint as it is (extra ``[torch]``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ark_asr.engines.base import DecoderState
+from ark_asr.errors import MissingExtraError, OptionError
+from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.types import FloatArray, IntArray, Prompt
+
+try:
+    import torch
+except ImportError:  # pragma: no cover - the test environment has it
+    raise MissingExtraError("The PyTorch engine", "torch") from None
+
+from ark_asr.modeling.decoder import KeyValueCache
+from ark_asr.modeling.model import ArkForConditionalGeneration
+
+
+@dataclass(slots=True, eq=False)
+class TorchState:
+    """One batch of rows: its cache and the latest logits.
+
+    Attributes:
+        logits: float32 ``[rows, columns]``.
+        positions: Filled positions of each row, int64 ``[rows]``.
+        room: Positions that each row's cache holds.
+        cache: Keys and values.
+    """
+
+    logits: FloatArray
+    positions: IntArray
+    room: int
+    cache: KeyValueCache
+
+
+class TorchEngine:
+    """A loaded checkpoint.
+
+    Attributes:
+        model: The PyTorch model.
+        config: The model's numbers.
+        output_ids: Token id of each logits column, int64 ``[columns]``, ascending.
+        max_positions: Positions that one row can hold.
+    """
+
+    def __init__(self, model: ArkForConditionalGeneration, suppressed_ids: IntArray) -> None:
+        self.model = model
+        self.config = model.config
+        ids = np.arange(self.config.decoder.vocab_size)
+        self.output_ids: IntArray = np.setdiff1d(ids, suppressed_ids)
+        self.max_positions = self.config.decoder.max_positions
+        weight = model.lm_head.weight
+        self._columns = weight.new_tensor(self.output_ids, dtype=torch.int64)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        threads: int | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> TorchEngine:
+        """Open a checkpoint folder.
+
+        Args:
+            folder: Folder with ``config.json``, tokenizer and safetensors weights.
+            threads: Threads of PyTorch, for the whole process; ``None`` leaves its choice.
+            dtype: ``float32``, ``bfloat16`` or ``float16``.
+            device: As PyTorch spells it, for example ``cuda:0``.
+
+        Raises:
+            ModelNotFoundError: A file is missing.
+            ModelFormatError: A file is not what it must be.
+            OptionError: ``threads`` or ``dtype`` makes no sense.
+        """
+        if dtype not in ("float32", "bfloat16", "float16"):
+            raise OptionError(f"dtype {dtype!r} is not known; float32, bfloat16 and float16 are")
+        if threads is not None:
+            if threads < 1:
+                raise OptionError(f"threads is {threads}; it must be at least 1")
+            torch.set_num_threads(threads)
+        model = ArkForConditionalGeneration.load(folder, getattr(torch, dtype), device)
+        return cls(model, Tokenizer.load(folder, model.config).suppressed_ids)
+
+    def embed_audio(self, mels: Sequence[FloatArray]) -> list[FloatArray]:
+        """Log-mels ``[bins, F_i]`` to audio embeddings ``[N_i, hidden]``, in the same order."""
+        if not mels:
+            return []
+        lengths = [mel.shape[1] for mel in mels]
+        batch = np.zeros((len(mels), mels[0].shape[0], max(lengths)), np.float32)
+        for row, mel in enumerate(mels):
+            batch[row, :, : mel.shape[1]] = mel
+        with torch.inference_mode():
+            frames = torch.tensor(lengths, device=self._columns.device)
+            audio = self.model.embed_audio(self._on_device(batch), frames).float().cpu().numpy()
+        return [row[: self.config.audio_slots(n)] for row, n in zip(audio, lengths, strict=True)]
+
+    def start(self, prompts: Sequence[Prompt], max_new_tokens: int) -> TorchState:
+        """Feed the prompts; room is kept for ``max_new_tokens`` more per row.
+
+        Raises:
+            OptionError: A prompt and ``max_new_tokens`` need more than ``max_positions``.
+        """
+        lengths = np.array([len(prompt.token_ids) for prompt in prompts], np.int64)
+        room = int(lengths.max()) + max_new_tokens
+        if room > self.max_positions:
+            raise OptionError(
+                f"a prompt and {max_new_tokens} new tokens need {room} positions; "
+                f"the model has {self.max_positions}"
+            )
+        ids = np.full((len(prompts), lengths.max()), self.config.pad_token_id, np.int64)
+        slots = max(len(prompt.audio) for prompt in prompts)
+        audio = np.zeros((len(prompts), slots, self.config.decoder.hidden_size), np.float32)
+        for row, prompt in enumerate(prompts):
+            ids[row, : lengths[row]] = prompt.token_ids
+            audio[row, : len(prompt.audio)] = prompt.audio
+        like = self.model.lm_head.weight
+        cache = KeyValueCache(self.config.decoder, len(prompts), room, like)
+        with torch.inference_mode():
+            tokens = torch.tensor(ids, device=like.device)
+            embeds = self.model.embed_prompt(tokens, self._on_device(audio))
+            places = torch.arange(ids.shape[1], device=like.device).expand(len(prompts), -1)
+            hidden = self.model.decode(embeds, places, cache)
+            last = hidden[torch.arange(len(prompts)), torch.tensor(lengths - 1)]
+        return TorchState(self._logits(last), lengths, room, cache)
+
+    def step(self, state: DecoderState, token_ids: IntArray) -> TorchState:
+        """Feed one token to each row, int64 ``[rows]``.
+
+        Raises:
+            OptionError: A row is full.
+        """
+        if not isinstance(state, TorchState):
+            raise TypeError("the state belongs to another engine")
+        if int(state.positions.max()) >= state.room:
+            raise OptionError(f"a row is full: {state.room} positions were asked for at the start")
+        device = self._columns.device
+        with torch.inference_mode():
+            embeds = self.model.embed_prompt(torch.tensor(token_ids, device=device)[:, None], None)
+            places = torch.tensor(state.positions, device=device)[:, None]
+            hidden = self.model.decode(embeds, places, state.cache)
+        state.positions += 1
+        state.logits = self._logits(hidden[:, -1])
+        return state
+
+    def close(self) -> None:
+        """Give back memory."""
+        del self.model, self._columns
+
+    def _logits(self, hidden: torch.Tensor) -> FloatArray:
+        with torch.inference_mode():
+            logits: FloatArray = self.model.lm_head(hidden)[:, self._columns].float().cpu().numpy()
+        return logits
+
+    def _on_device(self, array: FloatArray) -> torch.Tensor:
+        weight = self.model.lm_head.weight
+        return torch.from_numpy(array).to(weight.device, weight.dtype)

@@ -1,0 +1,86 @@
+"""Where models are: names of embedded ones, folders of any other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from ark_asr.errors import ModelFormatError, ModelNotFoundError
+from ark_asr.models.config import CONFIG_FILE
+from ark_asr.models.package import MANIFEST_FILE, Manifest
+from ark_asr.models.weights import INDEX_FILE, WEIGHTS_FILE
+
+DEFAULT_MODEL = "ark-mini"
+_EMBEDDED = Path(__file__).parent.parent / "data"
+
+Kind: TypeAlias = Literal["package", "checkpoint"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A model that was found.
+
+    Attributes:
+        name: Its name: that of the package, else of the folder.
+        path: The folder.
+        kind: ``package`` (ours, for ONNX Runtime) or ``checkpoint`` (safetensors).
+        precision: Of a package's linear layers; ``None`` for a checkpoint.
+        embedded: It came with this program.
+    """
+
+    name: str
+    path: Path
+    kind: Kind
+    precision: str | None = None
+    embedded: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
+
+
+def resolve(name_or_path: str | Path | None = None) -> ModelFolder:
+    """Find a model by name or folder; ``None`` is the default model.
+
+    A name wins over a folder of the same name; write ``./name`` for the folder.
+
+    Raises:
+        ModelNotFoundError: There is neither; the message lists the known names.
+        ModelFormatError: The folder holds no model that is known.
+    """
+    wanted = DEFAULT_MODEL if name_or_path is None else name_or_path
+    if isinstance(wanted, str) and (embedded := _embedded().get(wanted)):
+        return embedded
+    path = Path(wanted).expanduser()
+    if path.is_dir():
+        return _inspect(path)
+    known = ", ".join(_embedded()) or "none is installed"
+    if path.exists():
+        raise ModelNotFoundError(f"{path}: is a file; a model is a folder, or a name ({known})")
+    raise ModelNotFoundError(f"no model {str(wanted)!r}; give a folder, or a known name ({known})")
+
+
+def list_models() -> list[ModelFolder]:
+    """The models that came with this program, in order of name."""
+    return list(_embedded().values())
+
+
+def _embedded() -> dict[str, ModelFolder]:
+    found = (path.parent for path in sorted(_EMBEDDED.glob(f"*/{MANIFEST_FILE}")))
+    return {path.name: _inspect(path, embedded=True) for path in found}
+
+
+def _inspect(path: Path, *, embedded: bool = False) -> ModelFolder:
+    """Tell the kind of a folder by its content."""
+    if (path / MANIFEST_FILE).is_file():
+        manifest = Manifest.load(path)
+        return ModelFolder(manifest.name, path, "package", manifest.precision, embedded)
+    if not (path / CONFIG_FILE).is_file():
+        raise ModelFormatError(
+            f"{path}: not a model folder: it has neither {MANIFEST_FILE} nor {CONFIG_FILE}"
+        )
+    if not any((path / name).is_file() for name in (WEIGHTS_FILE, INDEX_FILE)):
+        raise ModelFormatError(f"{path}: has {CONFIG_FILE}, but no {WEIGHTS_FILE}")
+    return ModelFolder(path.resolve().name, path, "checkpoint")
