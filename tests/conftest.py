@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+import checkpoints
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEECH = ROOT.parent / "shared" / "data"
@@ -27,3 +30,15 @@ def speech() -> Path:
     if not (SPEECH / "eval" / "manifest.jsonl").is_file():
         pytest.skip(f"no speech data beside the checkout (looked for {SPEECH.name}/ in shared/)")
     return SPEECH
+
+
+@pytest.fixture(scope="session")
+def byte_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder without weights: config.json and a byte-level tokenizer.
+
+    Enough for whatever runs on a `ScriptedEngine`.
+    """
+    folder = tmp_path_factory.mktemp("byte-model")
+    (folder / "config.json").write_text(json.dumps(checkpoints.config_dict(max_positions=2048)))
+    checkpoints.write_tokenizer(folder)
+    return folder

@@ -1,3 +1,79 @@
-"""Private speech-to-text with ARK-ASR models: on a CPU, with no remote code."""
+"""Private speech-to-text with ARK-ASR models: on a CPU, with no remote code.
+
+::
+
+    import ark_asr
+
+    model = ark_asr.load()
+    print(model.transcribe("talk.mp3").text)
+
+All public names are here. They are looked up when they are first used, so that importing the
+package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ark_asr.errors import (
+        ArkError,
+        ArkWarning,
+        AudioDecodeError,
+        AudioError,
+        AudioNotFoundError,
+        AudioWarning,
+        MissingExtraError,
+        ModelError,
+        ModelFormatError,
+        ModelNotFoundError,
+        OptionError,
+    )
+    from ark_asr.pipeline import Recognizer, load
+    from ark_asr.types import Progress, Segment, Timings, TranscribeOptions, Transcript
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "ark_asr.errors": (
+        "ArkError", "ArkWarning", "AudioDecodeError", "AudioError", "AudioNotFoundError",
+        "AudioWarning", "MissingExtraError", "ModelError", "ModelFormatError",
+        "ModelNotFoundError", "OptionError",
+    ),
+    "ark_asr.pipeline": ("Recognizer", "load"),
+    "ark_asr.types": ("Progress", "Segment", "Timings", "TranscribeOptions", "Transcript"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ArkError",
+    "ArkWarning",
+    "AudioDecodeError",
+    "AudioError",
+    "AudioNotFoundError",
+    "AudioWarning",
+    "MissingExtraError",
+    "ModelError",
+    "ModelFormatError",
+    "ModelNotFoundError",
+    "OptionError",
+    "Progress",
+    "Recognizer",
+    "Segment",
+    "Timings",
+    "TranscribeOptions",
+    "Transcript",
+    "__version__",
+    "load",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'ark_asr' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -144,7 +144,7 @@ class Transcript:
 
     Attributes:
         segments: In order of time, not overlapping.
-        duration: Length of the recording in seconds.
+        duration: Seconds of the recording, or of the part that was asked for.
         model: Name of the model.
         source: Name of the recording as the caller gave it; empty for arrays and streams.
         timings: Where the time went.
@@ -185,7 +185,7 @@ class TranscribeOptions:
         begin: First second to transcribe; ``None`` from the start.
         end: Last second to transcribe; ``None`` to the end.
         batch_size: Clips that are decoded together.
-        max_new_tokens: Upper limit of tokens per clip; ``None`` takes what the model allows.
+        max_new_tokens: Upper limit of tokens per clip; ``None`` for one that grows with the clip.
         instruction: The words that follow the audio in the prompt; ``None`` for those the model was
             trained with.
         vad: Look for speech first. Off: the recording is cut at its quietest points only.

@@ -53,8 +53,11 @@ def transcribe(
     ] = None,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Clips decoded together.")] = 8,
     engine: Annotated[
-        str, typer.Option(metavar="NAME", help="onnx, or torch (needs the extra 'torch').")
-    ] = "onnx",
+        str | None,
+        typer.Option(
+            metavar="NAME", help="onnx or torch (extra 'torch'). [default: what fits the model]"
+        ),
+    ] = None,
     vad: Annotated[
         bool,
         typer.Option("--vad/--no-vad", help="Look for speech first, or take the whole recording."),

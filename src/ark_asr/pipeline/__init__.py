@@ -1,0 +1,5 @@
+"""The road itself: from a recording to its transcript."""
+
+from ark_asr.pipeline.recognizer import Recognizer, load
+
+__all__ = ["Recognizer", "load"]

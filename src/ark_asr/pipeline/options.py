@@ -1,0 +1,26 @@
+"""Options that make no sense are refused before any work."""
+
+from __future__ import annotations
+
+from ark_asr.errors import OptionError
+from ark_asr.types import TranscribeOptions
+
+
+def check_options(options: TranscribeOptions) -> None:
+    """Check all but ``begin`` and ``end``, which `open_audio` checks with the recording's name.
+
+    Raises:
+        OptionError: Names the first value that makes no sense.
+    """
+    for name, value in (
+        ("batch_size", options.batch_size),
+        ("max_new_tokens", options.max_new_tokens),
+    ):
+        if value is None and name == "max_new_tokens":
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise OptionError(f"{name} is {value!r}; it must be a whole number of at least 1")
+    if options.instruction is not None and not isinstance(options.instruction, str):
+        raise OptionError(f"instruction is {options.instruction!r}; it must be text")
+    if not isinstance(options.vad, bool):
+        raise OptionError(f"vad is {options.vad!r}; it must be True or False")

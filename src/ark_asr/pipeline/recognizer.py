@@ -1,0 +1,162 @@
+"""A loaded model, and what one does with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ark_asr.audio.sources import Source
+from ark_asr.engines import load_engine
+from ark_asr.engines.base import Engine
+from ark_asr.errors import OptionError
+from ark_asr.models.store import resolve
+from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.pipeline.run import Run
+from ark_asr.types import Progress, Segment, TranscribeOptions, Transcript
+
+_DEFAULTS = TranscribeOptions()
+
+
+def load(
+    model: str | Path | None = None, *, engine: str | None = None, threads: int | None = None
+) -> Recognizer:
+    """Load a model.
+
+    Args:
+        model: A name of `ark-asr models list` or the path of a model folder; ``None`` for the model
+            that comes with this package.
+        engine: ``onnx`` for packages, ``torch`` (needs the extra ``torch``) for checkpoints;
+            ``None`` takes the one that fits the folder.
+        threads: CPU threads; ``None`` for all physical cores.
+
+    Raises:
+        ModelNotFoundError: There is no such model.
+        ModelFormatError: A file of it is damaged, or it is not for this engine.
+        OptionError: There is no such engine, or ``threads`` is below 1.
+        MissingExtraError: The engine is not installed.
+    """
+    return Recognizer.load(model, engine=engine, threads=threads)
+
+
+class Recognizer:
+    """A loaded model. Use it as a context manager, or call `close`; one thread at a time.
+
+    Args:
+        engine: Where the numbers come from; it is closed with the recognizer.
+        tokenizer: Of the same checkpoint.
+        name: Of the model, for transcripts.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, name: str) -> None:
+        self.name = name
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._closed = False
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None = None,
+        *,
+        engine: str | None = None,
+        threads: int | None = None,
+    ) -> Recognizer:
+        """See `ark_asr.load`."""
+        found = resolve(model)
+        tokenizer = Tokenizer.load(found.path)
+        return cls(load_engine(found, engine=engine, threads=threads), tokenizer, found.name)
+
+    def transcribe(
+        self,
+        source: Source,
+        options: TranscribeOptions = _DEFAULTS,
+        *,
+        source_rate: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Transcript:
+        """Write down what is said in a recording.
+
+        Args:
+            source: Path, ``-`` for standard input, bytes, a binary file object, a numpy array with
+                its ``source_rate``, or an `Audio`.
+            options: How to do it.
+            source_rate: Hz of an array.
+            progress: Called after every few clips with the segments that have become ready since
+                the last call, and once at the end.
+            cancelled: Asked between tokens; as soon as it says true, what is there is returned. A
+                clip that was being decoded has the flag ``cancelled``.
+
+        Raises:
+            AudioError: The sound cannot be used; see its subclasses.
+            OptionError: An option makes no sense, or the recognizer is closed.
+        """
+        run = self._run(source, options, source_rate, cancelled)
+        segments: list[Segment] = []
+        begin = options.begin or 0.0
+        for batch in run:
+            segments += batch
+            if progress is not None:
+                done = batch[-1].end - begin
+                progress(Progress(done, run.sound.duration, run.watch.elapsed, batch))
+        if progress is not None:
+            progress(Progress(run.heard, run.heard, run.watch.elapsed))
+        return Transcript(
+            segments=tuple(segments),
+            duration=run.heard,
+            model=self.name,
+            source=os.fspath(source) if isinstance(source, str | os.PathLike) else "",
+            timings=run.watch.timings(run.heard),
+            warnings=tuple(run.sound.warnings),
+        )
+
+    def stream(
+        self,
+        source: Source,
+        options: TranscribeOptions = _DEFAULTS,
+        *,
+        source_rate: int | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[Segment]:
+        """The segments of a recording as they become ready; arguments as for `transcribe`."""
+        run = self._run(source, options, source_rate, cancelled)
+        return chain.from_iterable(run)
+
+    def close(self) -> None:
+        """Give back memory and files."""
+        if not self._closed:
+            self._closed = True
+            self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(
+        self,
+        source: Source,
+        options: TranscribeOptions,
+        source_rate: int | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> Run:
+        if self._closed:
+            raise OptionError("this recognizer is closed; load the model again")
+        return Run(
+            self._engine,
+            self._tokenizer,
+            source,
+            options,
+            source_rate=source_rate,
+            cancelled=cancelled,
+        )

@@ -1,0 +1,76 @@
+"""The program around its verbs."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import ark_asr
+from ark_asr import cli
+from ark_asr.errors import ModelFormatError
+from ark_asr.models import store
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.app, list(arguments))
+
+
+def test_version():
+    result = run("--version")
+    assert (result.stdout, result.exit_code) == (f"ark-asr {ark_asr.__version__}\n", 0)
+
+
+def test_help_names_all_verbs():
+    for verb in ("transcribe", "models", "train"):
+        assert verb in run("--help").stdout
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["transcribe"], ["transcribe", "a", "--no"]])
+def test_wrong_use_ends_with_2(arguments):
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_models_list_says_what_the_store_has(monkeypatch):
+    result = run("models", "list")
+    assert result.exit_code == 0
+    names = [line.split()[0] for line in result.stdout.splitlines()]
+    assert names == [model.name for model in store.list_models()]
+
+
+def test_a_damaged_model_is_one_line(monkeypatch):
+    def damaged():
+        raise ModelFormatError("weights.bin: 3 bytes, expected 4")
+
+    monkeypatch.setattr(store, "list_models", damaged)
+    result = run("models", "list")
+    assert (result.exit_code, result.stderr) == (2, "ark-asr: weights.bin: 3 bytes, expected 4\n")
+
+
+def test_ctrl_c_outside_a_verb(monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 130
+
+
+def test_training_is_handed_its_options(monkeypatch, tmp_path):
+    asked = []
+
+    class Recipe:
+        @staticmethod
+        def main(config, *, resume, skip_bad):
+            asked.append((config.name, resume, skip_bad))
+
+    import ark_asr.training
+
+    monkeypatch.setitem(sys.modules, "ark_asr.training.supervised", Recipe)
+    monkeypatch.setattr(ark_asr.training, "supervised", Recipe, raising=False)
+    assert run("train", "supervised", "a.toml").exit_code == 0
+    assert run("train", "supervised", "b.toml", "--resume", "--skip-bad").exit_code == 0
+    assert asked == [("a.toml", False, False), ("b.toml", True, True)]

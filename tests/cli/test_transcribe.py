@@ -1,0 +1,259 @@
+"""The verb `transcribe` as a user meets it: what is printed, what is written, how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import wave
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ark_asr import ModelNotFoundError, Recognizer
+from ark_asr.cli import app
+from ark_asr.engines.scripted import ScriptedEngine
+from ark_asr.models.tokenizer import Tokenizer
+
+
+class Stubborn(ScriptedEngine):
+    """Is interrupted by Ctrl-C when it hears a given clip."""
+
+    interrupted_at = None
+
+    def embed_audio(self, mels):
+        if self._heard == self.interrupted_at:
+            raise KeyboardInterrupt
+        return super().embed_audio(mels)
+
+
+@pytest.fixture
+def program(monkeypatch, byte_checkpoint):
+    """Run `ark-asr` with a model that says the given words, clip after clip."""
+    tokenizer = Tokenizer.load(byte_checkpoint)
+
+    def program(*arguments, says=(), interrupted_at=None, **options):
+        engine = Stubborn(tokenizer.config, [tokenizer.encode(words) for words in says])
+        engine.interrupted_at = interrupted_at
+        loaded = []
+
+        def load(cls, model=None, *, engine=None, threads=None):
+            loaded.append((model, engine, threads))
+            return scripted
+
+        scripted = Recognizer(engine, tokenizer, "scripted")
+        monkeypatch.setattr(Recognizer, "load", classmethod(load))
+        result = CliRunner().invoke(app, ["transcribe", *map(str, arguments)], **options)
+        result.loaded = loaded
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result
+
+    return program
+
+
+def wav(path, seconds=2.0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.random.default_rng(1).normal(0, 900, round(seconds * 16_000)).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(samples.tobytes())
+    return path
+
+
+@pytest.fixture
+def one(tmp_path):
+    return wav(tmp_path / "in" / "one.wav")
+
+
+@pytest.fixture
+def two(tmp_path):
+    return wav(tmp_path / "in" / "two.wav")
+
+
+def test_text_on_standard_output_and_nothing_else_anywhere(program, one):
+    result = program(one, "--no-vad", says=["hello there"])
+    assert (result.stdout, result.stderr, result.exit_code) == ("hello there\n", "", 0)
+
+
+def test_long_recordings_come_segment_by_segment(program, tmp_path):
+    words = [f"part{number}" for number in range(6)]
+    result = program(wav(tmp_path / "long.wav", 70), "--no-vad", says=words)
+    lines = result.stdout.splitlines()
+    assert len(lines) >= 3
+    assert lines == words[: len(lines)]
+
+
+def test_several_recordings_are_told_apart(program, one, two):
+    result = program(one, two, "--no-vad", says=["hello", "there"])
+    assert result.stdout == f"==> {one} <==\nhello\n==> {two} <==\nthere\n"
+
+
+def test_one_bad_recording_does_not_stop_the_others(program, one, two, tmp_path):
+    text = tmp_path / "letter.txt"
+    text.write_text("dear sound")
+    missing = tmp_path / "missing.wav"
+    result = program(one, missing, tmp_path, text, two, "--no-vad", says=["hello", "there"])
+    assert result.exit_code == 2
+    assert "hello\n" in result.stdout
+    assert "there\n" in result.stdout
+    lines = result.stderr.splitlines()
+    assert len(lines) == 3
+    for line, bad in zip(lines, (missing, tmp_path, text), strict=True):
+        assert line.startswith("ark-asr: ")
+        assert str(bad) in line
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [("srt", "1\n00:00:00,000 --> "), ("vtt", "WEBVTT\n"), ("tsv", "start\tend\ttext\n")],
+)
+def test_other_formats_on_standard_output(program, one, name, begins):
+    result = program(one, "--no-vad", "--format", name, says=["hello"])
+    assert result.stdout.startswith(begins)
+    assert "hello" in result.stdout
+
+
+def test_jsonl_of_several_recordings_is_one_stream(program, one, two):
+    result = program(one, two, "--no-vad", "-f", "jsonl", says=["hello", "there"])
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(line["source"], line["text"]) for line in found] == [
+        (str(one), "hello"), (str(two), "there")
+    ]  # fmt: skip
+
+
+def test_files(program, one, two, tmp_path):
+    out = tmp_path / "new" / "out"
+    result = program(
+        one, two, "--no-vad", "-f", "txt,json", "-f", "srt", "-o", out, says=["hello", "there"]
+    )
+    assert (result.stdout, result.exit_code) == ("", 0)
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        f"{stem}.{suffix}" for stem in ("one", "two") for suffix in ("txt", "json", "srt")
+    )
+    assert (out / "two.txt").read_text() == "there\n"
+    assert json.loads((out / "one.json").read_text())["source"] == str(one)
+    assert len(result.stderr.splitlines()) == 6
+
+
+def test_quiet(program, one, tmp_path):
+    result = program(one, "--no-vad", "-o", tmp_path, "--quiet", says=["hello"])
+    assert (result.stdout, result.stderr) == ("", "")
+
+
+def test_same_names_are_refused_before_the_model_is_loaded(program, tmp_path):
+    files = [wav(tmp_path / folder / "x.wav") for folder in "ab"]
+    result = program(*files, "-o", tmp_path / "out", says=["hello", "there"])
+    assert result.exit_code == 2
+    assert "would both be written" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert result.loaded == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_keeps_what_was_written_before_and_leaves_no_half(program, one, two, tmp_path):
+    out = tmp_path / "out"
+    result = program(
+        one, two, "--no-vad", "-o", out, says=["hello", "there"], interrupted_at=1
+    )  # fmt: skip
+    assert result.exit_code == 130
+    assert [path.name for path in out.iterdir()] == ["one.txt"]
+    assert result.stderr.splitlines()[-1] == "ark-asr: interrupted"
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(program, one, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "one.txt").mkdir()  # in the way, also for root
+    result = program(one, "--no-vad", "-o", tmp_path / "out", says=["hello"])
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["one.txt"]
+
+
+def test_standard_input(program, one):
+    result = program("-", "--no-vad", says=["hello"], input=one.read_bytes())
+    assert (result.stdout, result.exit_code) == ("hello\n", 0)
+
+
+def test_begin_and_end(program, tmp_path):
+    result = program(
+        wav(tmp_path / "a.wav", 70), "--no-vad", "--begin", "1:00", "--end", "65.5", "-f", "tsv",
+        says=["hello"],
+    )  # fmt: skip
+    assert result.stdout.splitlines()[1] == "60000\t65500\thello"
+
+
+def test_options_reach_the_model(program, one):
+    result = program(
+        one, "--no-vad", "--model", "m", "--engine", "torch", "--threads", "3", says=["hello"]
+    )
+    assert result.loaded == [("m", "torch", 3)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--begin", "soon"], "'soon' is not a time"),
+        (["--begin", "2", "--end", "1"], "end"),
+        (["--batch-size", "0"], "batch_size is 0"),
+        (["--format", "doc"], "format 'doc' is not known"),
+    ],
+)
+def test_bad_options_are_one_line(program, one, arguments, message):
+    result = program(one, "--no-vad", *arguments, says=["hello"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_model_that_is_not_there_is_one_line(one, monkeypatch):
+    result = CliRunner().invoke(app, ["transcribe", str(one), "--model", "no-such-model"])
+    assert result.exit_code == 2
+    assert "no-such-model" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    with pytest.raises(ModelNotFoundError):
+        Recognizer.load("no-such-model")
+
+
+SLOW = """
+import sys, time
+import ark_asr.cli
+from ark_asr import Recognizer
+from ark_asr.engines.scripted import ScriptedEngine
+from ark_asr.models.tokenizer import Tokenizer
+
+class Slow(ScriptedEngine):
+    def embed_audio(self, mels):
+        print("listening", file=sys.stderr, flush=True)
+        time.sleep(60)
+
+tokenizer = Tokenizer.load(sys.argv.pop(1))
+model = Recognizer(Slow(tokenizer.config, []), tokenizer, "slow")
+Recognizer.load = classmethod(lambda *_, **__: model)
+ark_asr.cli.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a child")
+def test_a_real_ctrl_c(one, tmp_path, byte_checkpoint):
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-c",
+        SLOW,
+        byte_checkpoint,
+        "transcribe",
+        one,
+        "--no-vad",
+        "-o",
+        out,
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline() == "listening\n"
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert (process.returncode, rest) == (130, "ark-asr: interrupted\n")
+    assert not out.exists()
