@@ -1,0 +1,1 @@
+"""The PyTorch model (extra ``[torch]``)."""

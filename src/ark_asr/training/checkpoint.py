@@ -1,0 +1,99 @@
+"""Checkpoints: a folder that any engine can load, and beside it what a run needs to go on."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ark_asr.errors import ModelNotFoundError
+from ark_asr.modeling.model import ArkForConditionalGeneration
+from ark_asr.models.config import CONFIG_FILE, GENERATION_FILE, PREPROCESSOR_FILE
+from ark_asr.models.tokenizer import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
+from ark_asr.training.config import TrainConfig
+
+STATE_FILE = "training_state.pt"
+RECIPE_FILE = "training_config.json"
+_NUMBERED = re.compile(r"step-(\d+)")
+_COPIED = (CONFIG_FILE, PREPROCESSOR_FILE, GENERATION_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
+
+
+def save(
+    folder: Path, model: ArkForConditionalGeneration, config: TrainConfig,
+    state: dict[str, Any] | None,
+) -> None:  # fmt: skip
+    """Write a checkpoint; it appears under its name only when it is whole.
+
+    Args:
+        folder: Where to; replaced if it exists.
+        model: Weights, written as bfloat16 with their published names.
+        config: The resolved recipe, saved beside them.
+        state: What :func:`load_state` gives back; ``None`` for a checkpoint that only runs.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name in _COPIED:
+        if (Path(config.start) / name).is_file():
+            shutil.copyfile(Path(config.start) / name, partial / name)
+    (partial / RECIPE_FILE).write_text(json.dumps(asdict(config), indent=2) + "\n")
+    model.save(partial)
+    if state is not None:
+        torch.save(state, partial / STATE_FILE)
+    old = folder.with_name(folder.name + ".old")
+    if folder.exists():
+        folder.replace(old)
+    partial.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def latest(output: Path) -> Path | None:
+    """The numbered checkpoint with the highest step, if there is any."""
+    found = numbered(output)
+    return found[-1] if found else None
+
+
+def numbered(output: Path) -> list[Path]:
+    """Numbered checkpoints, oldest first."""
+    steps = ((m, p) for p in output.glob("step-*") if (m := _NUMBERED.fullmatch(p.name)))
+    return [path for match, path in sorted(steps, key=lambda pair: int(pair[0][1]))]
+
+
+def remove(folder: Path) -> None:
+    """Delete a checkpoint."""
+    shutil.rmtree(folder)
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """The training state of a checkpoint of this project (tensors and plain values only).
+
+    Raises:
+        ModelNotFoundError: The checkpoint was saved without one.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        raise ModelNotFoundError(f"{path}: no such file; this checkpoint cannot be continued")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def draw_weights(model: ArkForConditionalGeneration, seed: int) -> None:
+    """Random start: normal weights that shrink with the fan-in, residual branches near zero."""
+    generator = torch.Generator().manual_seed(seed)
+    residual = ("out_proj.weight", "fc2.weight", "o_proj.weight", "down_proj.weight")
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim == 1:
+                weight.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+            elif "embed" in name:
+                nn.init.normal_(weight, std=0.02, generator=generator)
+            else:
+                fan_in = weight[0].numel()
+                std = fan_in**-0.5 * (0.1 if name.endswith(residual) else 1.0)
+                nn.init.normal_(weight, std=std, generator=generator)

@@ -1,0 +1,251 @@
+"""From manifests to batches: deterministic, resumable, and loud about what cannot be read.
+
+The order of batches depends on the seed alone and the sound of a clip on the seed, the epoch and its
+row, so a run that goes on from a checkpoint sees what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import wave
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ark_asr.audio import LogMel, load_audio
+from ark_asr.errors import ArkError, OptionError
+from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.training.augment import change_sound, mask_mel
+from ark_asr.training.config import AugmentConfig, DataConfig, Source
+from ark_asr.types import FloatArray
+
+IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a manifest; ``begin`` and ``end`` are seconds, ``end`` may be unknown."""
+
+    audio: str
+    text: str
+    begin: float
+    end: float | None
+    seconds: float
+    augment: bool = False
+
+
+def read_manifest(path: str | Path, *, augment: bool = False) -> list[Row]:
+    """Rows of a JSON-lines manifest; ``audio`` is relative to it.
+
+    Raises:
+        OptionError: Names the line that is not what it must be.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(_row(json.loads(line), path.parent, augment=augment))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise OptionError(f"{path}:{number}: not a usable row ({error!r})") from None
+    return rows
+
+
+def _row(data: dict[str, Any], folder: Path, *, augment: bool) -> Row:
+    begin, end = float(data.get("begin_time", -1)), float(data.get("end_time", -1))
+    begin = max(begin, 0.0)
+    seconds = float(data["duration"]) if "duration" in data else end - begin
+    if seconds <= 0:
+        raise ValueError("duration, or begin_time and end_time, must be there and make sense")
+    text = str(data.get("text_norm") or data["text"])
+    return Row(
+        str(folder / data["audio"]), text, begin, end if end > begin else None, seconds, augment
+    )
+
+
+def read_samples(row: Row, sample_rate: int) -> FloatArray:
+    """The sound of a row, float32 ``[n]``.
+
+    A piece of a long 16-bit WAV file of the right rate is read in place; anything else is decoded.
+    """
+    if row.end is not None and row.audio.endswith(".wav"):
+        with wave.open(row.audio) as file:
+            if (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (sample_rate, 1, 2):
+                first = round(row.begin * sample_rate)
+                file.setpos(first)
+                data = file.readframes(round(row.end * sample_rate) - first)
+                return np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768.0
+    begin = row.begin or None
+    return load_audio(row.audio, sample_rate=sample_rate, begin=begin, end=row.end).samples
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Clips padded at the right.
+
+    Attributes:
+        mels: ``[batch, bins, frames]``.
+        frames: int64 ``[batch]``.
+        token_ids: Prompt, transcript and end token, int64 ``[batch, length]``.
+        labels: ``token_ids`` one step ahead where the model must answer, else ``IGNORED``.
+        transcripts: Transcript ids without end token, int64 ``[sum of lengths]``, for CTC.
+        transcript_lengths: int64 ``[batch]``.
+        skipped: One line per recording that could not be read.
+    """
+
+    mels: Tensor
+    frames: Tensor
+    token_ids: Tensor
+    labels: Tensor
+    transcripts: Tensor
+    transcript_lengths: Tensor
+    skipped: tuple[str, ...] = ()
+
+
+class Batches(Dataset[Batch | None]):
+    """The batches of a run, by number; see :func:`plan` for their order."""
+
+    def __init__(
+        self, rows: Sequence[Row], order: Sequence[tuple[int, list[int]]], tokenizer: Tokenizer,
+        augment: AugmentConfig, *, seed: int, skip_bad: bool,
+    ) -> None:  # fmt: skip
+        self.rows, self.order, self.tokenizer = rows, order, tokenizer
+        self.augment, self.seed, self.skip_bad = augment, seed, skip_bad
+        self.log_mel = LogMel(tokenizer.config.features)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, number: int) -> Batch | None:
+        """Batch ``number``; ``None`` if ``skip_bad`` left nothing of it."""
+        epoch, indices = self.order[number]
+        heard, skipped = [], []
+        for index in indices:
+            row = self.rows[index]
+            try:
+                heard.append((self._mel(row, (self.seed, epoch, index)), row.text))
+            except (ArkError, OSError, EOFError, wave.Error) as error:
+                line = f"{row.audio} ({row.begin:.2f} s): {error}"
+                if not self.skip_bad:
+                    raise OptionError(f"cannot train on {line}") from None
+                skipped.append(line)
+        if not heard:
+            return None
+        return collate([mel for mel, _ in heard], [text for _, text in heard], self.tokenizer,
+                       tuple(skipped))  # fmt: skip
+
+    def _mel(self, row: Row, key: tuple[int, ...]) -> FloatArray:
+        rng = np.random.default_rng(key)
+        features = self.tokenizer.config.features
+        samples = read_samples(row, features.sample_rate)
+        if row.augment:
+            samples = change_sound(samples, features.sample_rate, self.augment, rng)
+        mel = self.log_mel(samples[: features.clip_samples])
+        return mask_mel(mel, self.augment, rng)
+
+
+def collate(
+    mels: Sequence[FloatArray], texts: Sequence[str], tokenizer: Tokenizer,
+    skipped: tuple[str, ...] = (),
+) -> Batch:  # fmt: skip
+    """Pad clips and their prompts to one batch."""
+    end = tokenizer.id_of(tokenizer.eos_token)
+    frames = torch.tensor([mel.shape[1] for mel in mels])
+    padded = torch.zeros(len(mels), mels[0].shape[0], int(frames.max()))
+    token_rows, label_rows, transcripts = [], [], []
+    for i, (mel, text) in enumerate(zip(mels, texts, strict=True)):
+        padded[i, :, : mel.shape[1]] = torch.from_numpy(mel)
+        transcript = tokenizer.encode(text)
+        prompt = tokenizer.prompt(tokenizer.config.audio_slots(mel.shape[1]))
+        ids = [*prompt, *transcript, end]
+        token_rows.append(torch.tensor(ids[:-1]))
+        label_rows.append(torch.tensor([IGNORED] * (len(prompt) - 1) + ids[len(prompt) :]))
+        transcripts.append(torch.tensor(transcript, dtype=torch.long))
+    pad = torch.nn.utils.rnn.pad_sequence
+    return Batch(
+        mels=padded,
+        frames=frames,
+        token_ids=pad(token_rows, batch_first=True, padding_value=tokenizer.config.pad_token_id),
+        labels=pad(label_rows, batch_first=True, padding_value=IGNORED),
+        transcripts=torch.cat(transcripts),
+        transcript_lengths=torch.tensor([len(t) for t in transcripts]),
+        skipped=skipped,
+    )
+
+
+def gather_rows(sources: Sequence[Source], max_seconds: float) -> tuple[list[Row], int]:
+    """All rows of all manifests, each as often as its source says, and how many were too long."""
+    rows: list[Row] = []
+    for source in sources:
+        rows += read_manifest(source.manifest, augment=source.augment) * source.repeat
+    short = [row for row in rows if row.seconds <= max_seconds]
+    if not short:
+        raise OptionError(f"no manifest has a clip of at most {max_seconds:g} s")
+    return short, len(rows) - len(short)
+
+
+def plan(
+    rows: Sequence[Row], config: DataConfig, *, seed: int, batches: int
+) -> list[tuple[int, list[int]]]:
+    """The first ``batches`` batches of a run: the epoch and the row numbers of each.
+
+    Rows of similar length go together. While the ramp lasts, a batch whose clips are longer than the
+    limit of the moment waits until the limit has grown.
+    """
+    order: list[tuple[int, list[int]]] = []
+    epoch = 0
+    while len(order) < batches:
+        order += [(epoch, batch) for batch in _epoch(rows, config, seed, epoch)]
+        epoch += 1
+    if config.ramp_steps:
+        order = list(_ramped(order, rows, config))
+    return order[:batches]
+
+
+def _epoch(rows: Sequence[Row], config: DataConfig, seed: int, epoch: int) -> Iterator[list[int]]:
+    rng = random.Random(f"{seed}:{epoch}")  # noqa: S311 - an order, not a secret
+    indices = sorted(range(len(rows)), key=lambda i: rows[i].seconds * rng.uniform(0.95, 1.05))
+    batches: list[list[int]] = [[]]
+    longest = 0.0
+    for index in indices:
+        longest = max(longest, rows[index].seconds)
+        size = len(batches[-1]) + 1
+        if batches[-1] and (size * longest > config.batch_seconds or size > config.batch_clips):
+            batches.append([])
+            longest = rows[index].seconds
+        batches[-1].append(index)
+    rng.shuffle(batches)
+    yield from batches
+
+
+def _ramped(
+    order: Sequence[tuple[int, list[int]]], rows: Sequence[Row], config: DataConfig
+) -> Iterator[tuple[int, list[int]]]:
+    waiting = list(order)
+    given = 0
+    while waiting:
+        limit = config.ramp_seconds + (config.max_seconds - config.ramp_seconds) * min(
+            given / config.ramp_steps, 1.0
+        )
+        fits = next(
+            (i for i, (_, batch) in enumerate(waiting)
+             if limit >= config.max_seconds or rows[batch[-1]].seconds <= limit),
+            0,
+        )  # fmt: skip
+        yield waiting.pop(fits)
+        given += 1
+        if given >= config.ramp_steps:
+            yield from waiting
+            return

@@ -1,0 +1,81 @@
+"""What a run says of itself: JSON lines, TensorBoard, and a picture of loss and WER."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+LOG_FILE = "log.jsonl"
+CURVES_FILE = "curves.png"
+
+
+class Journal:
+    """Writes to ``folder``; a run that goes on continues the same files."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / LOG_FILE
+        kept = [row for row in read_log(self.path) if row["step"] <= step]
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """One line of the log; numbers go to TensorBoard as well."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self.board.add_scalar(name, value, step)
+
+    def draw(self) -> None:
+        """Loss and WER over the steps as a PNG."""
+        draw_curves(self.path, self.folder / CURVES_FILE)
+
+    def close(self) -> None:
+        """Flush TensorBoard."""
+        self.board.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Rows of a log; a last line torn by an interruption is left out."""
+    if not path.is_file():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def draw_curves(log: Path, target: Path) -> None:
+    """Draw the curves of a log file."""
+    from matplotlib.figure import Figure
+
+    rows = read_log(log)
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    losses, rates = figure.subplots(2, 1, sharex=True)
+    for name in ("loss", "ctc"):
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        if points:
+            losses.plot(*zip(*points, strict=True), label=name, linewidth=0.8)
+    losses.set_ylabel("nats per token")
+    losses.set_yscale("log")
+    losses.legend()
+    names = sorted({name for row in rows for name in row if name.startswith("wer/")})
+    for name in names:
+        points = [(row["step"], 100 * row[name]) for row in rows if name in row]
+        rates.plot(*zip(*points, strict=True), label=name.removeprefix("wer/"), marker=".")
+    rates.set_ylabel("WER %")
+    rates.set_ylim(0, 105)
+    rates.set_xlabel("updates")
+    if names:
+        rates.legend()
+    for axes in (losses, rates):
+        axes.grid(alpha=0.3)
+    figure.savefig(target, dpi=110)

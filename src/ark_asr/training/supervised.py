@@ -1,0 +1,334 @@
+"""Supervised training: from manifests to a checkpoint that transcribes.
+
+Read it from :func:`main` down. Loss is the cross-entropy of the transcript and its end token; an
+auxiliary CTC loss on the audio embeddings teaches a new encoder to listen before the decoder has
+learnt to attend, and is dropped from the checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Subset
+
+from ark_asr.engines.torch import TorchEngine
+from ark_asr.errors import OptionError
+from ark_asr.modeling.model import WEIGHTS_FILE, ArkForConditionalGeneration
+from ark_asr.models.config import ModelConfig
+from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.training import checkpoint
+from ark_asr.training.config import OptimConfig, TrainConfig
+from ark_asr.training.data import IGNORED, Batch, Batches, gather_rows, plan, read_manifest
+from ark_asr.training.journal import Journal
+from ark_asr.training.ranks import Ranks
+from ark_asr.training.validate import score, transcribe_rows
+
+
+@dataclass(slots=True)
+class Run:
+    """Everything that changes while training, and what it is made from."""
+
+    config: TrainConfig
+    device: str
+    ranks: Ranks
+    tokenizer: Tokenizer
+    model: ArkForConditionalGeneration
+    ctc: nn.Linear
+    optimisers: list[torch.optim.Optimizer]
+    batches: Batches
+    step: int = 0
+    best: float = math.inf
+    skipped: list[str] = field(default_factory=list)
+
+
+def main(config_path: str | Path, *, resume: bool = False, skip_bad: bool = False) -> Path:
+    """Run a recipe to its last update and return the folder of the best checkpoint on dev.
+
+    Args:
+        config_path: TOML file, see :class:`TrainConfig`.
+        resume: Go on from the latest checkpoint in the output folder.
+        skip_bad: Leave out recordings that cannot be read, and list them, instead of stopping.
+
+    Raises:
+        OptionError: The recipe makes no sense, a recording cannot be read, or the output folder
+            already has checkpoints and ``resume`` was not asked for.
+    """
+    run = prepare(TrainConfig.load(config_path), resume=resume, skip_bad=skip_bad)
+    output = Path(run.config.output)
+    journal = Journal(output, run.step) if run.ranks.first else None
+    try:
+        train(run, journal)
+    finally:
+        if journal:
+            journal.close()
+        run.ranks.leave()
+    best = output / "best"
+    return best if best.is_dir() else checkpoint.numbered(output)[-1]
+
+
+def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool) -> Run:
+    """Load or draw the model, plan the batches, restore the state of a run that goes on."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    ranks = Ranks.join(device)
+    output = Path(config.output)
+    latest = checkpoint.latest(output)
+    if latest and not resume:
+        raise OptionError(f"{output} has checkpoints already: add --resume, or name another output")
+
+    source = Path(config.start)
+    tokenizer = Tokenizer.load(source)
+    if (source / WEIGHTS_FILE).is_file():
+        model = ArkForConditionalGeneration.load(source)
+    else:
+        model = ArkForConditionalGeneration(ModelConfig.load(source))
+        checkpoint.draw_weights(model, config.seed)
+    model.to(device).train()
+    torch.manual_seed(config.seed)
+    ctc = nn.Linear(model.config.decoder.hidden_size, model.config.decoder.vocab_size + 1).to(device)
+
+    rows, too_long = gather_rows(config.data.train, config.data.max_seconds)
+    portions = config.optim.steps * config.optim.accumulate * ranks.size
+    order = plan(rows, config.data, seed=config.seed, batches=portions)
+    batches = Batches(rows, order, tokenizer, config.augment, seed=config.seed, skip_bad=skip_bad)
+    run = Run(config, device, ranks, tokenizer, model, ctc, optimisers(model, ctc, config.optim),
+              batches)  # fmt: skip
+    if latest:
+        restore(run, latest)
+    if ranks.first:
+        hours = sum(row.seconds for row in rows) / 3600
+        size = sum(p.numel() for p in model.parameters()) / 1e6
+        print(f"{size:.2f} M parameters; {len(rows):,} clips, {hours:.1f} h per epoch "
+              f"({too_long:,} longer than {config.data.max_seconds:g} s left out); "
+              f"update {run.step} of {config.optim.steps}; {ranks.size} x {device}", flush=True)  # fmt: skip
+    return run
+
+
+def optimisers(
+    model: ArkForConditionalGeneration, ctc: nn.Linear, config: OptimConfig
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside layers, AdamW for everything else.
+
+    Muon (Jordan et al., 2024) orthogonalises the momentum of a matrix; ``match_rms_adamw`` gives its
+    steps the size of AdamW's, so that both learning rates mean the same.
+    """
+    inner = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    if not model.config.decoder.tied_head:
+        inner = [p for p in inner if p is not model.lm_head.weight]
+    chosen = {id(p) for p in inner}
+    others = [p for p in [*model.parameters(), *ctc.parameters()] if id(p) not in chosen]
+    return [
+        torch.optim.Muon(
+            inner, lr=config.matrix_rate, weight_decay=config.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        torch.optim.AdamW(
+            others, lr=config.other_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+        ),
+    ]  # fmt: skip
+
+
+def train(run: Run, journal: Journal | None) -> None:
+    """The loop: batches, loss, update; log, evaluate and save when it is time."""
+    config = run.config
+    clock, heard = time.monotonic(), 0.0
+    sums: Tensor | None = None
+    for portion in _portions(run):
+        factor = rate_factor(run.step, config.optim)
+        for optimiser, peak in zip(
+            run.optimisers, (config.optim.matrix_rate, config.optim.other_rate), strict=True
+        ):
+            for group in optimiser.param_groups:
+                group["lr"] = peak * factor
+        losses = update(run, portion)
+        sums = losses if sums is None else sums + losses
+        run.step += 1
+        heard += sum(float(batch.frames.sum()) for batch in portion) / 100 * run.ranks.size
+        if run.step % config.log_every == 0 and journal and sums is not None:
+            spoken, listened, norm = (sums / config.log_every).tolist()
+            seconds = time.monotonic() - clock
+            values = {"loss": spoken, "ctc": listened, "grad_norm": norm, "rate": factor,
+                      "rtfx": heard / seconds, "skipped": len(run.skipped)}  # fmt: skip
+            journal.write(run.step, values)
+            print(f"{run.step:6d}  loss {spoken:.3f}  ctc {listened:.3f}  norm {norm:.2f}  "
+                  f"rate {factor:.3f}  {heard / seconds:.0f} s/s", flush=True)  # fmt: skip
+        if run.step % config.log_every == 0:
+            clock, heard, sums = time.monotonic(), 0.0, None
+        last = run.step == config.optim.steps
+        if run.step % config.eval_every == 0 or last:
+            evaluate(run, journal)
+        if run.step % config.save_every == 0 or last:
+            save(run)
+    for line in run.skipped:
+        print(f"skipped: {line}")
+
+
+def _portions(run: Run) -> Iterator[list[Batch]]:
+    """For each update that is left, this process's batches."""
+    optim, ranks = run.config.optim, run.ranks
+    mine = [
+        (step * optim.accumulate + i) * ranks.size + ranks.rank
+        for step in range(run.step, optim.steps)
+        for i in range(optim.accumulate)
+    ]
+    workers = run.config.data.workers
+    loader = DataLoader(
+        Subset(run.batches, mine), batch_size=None, num_workers=workers,
+        prefetch_factor=4 if workers else None, multiprocessing_context="fork" if workers else None,
+    )  # fmt: skip
+    portion: list[Batch | None] = []
+    for batch in loader:
+        portion.append(batch)
+        if len(portion) == optim.accumulate:
+            present = [b for b in portion if b is not None]
+            run.skipped += [line for b in present for line in b.skipped]
+            yield present
+            portion = []
+
+
+def update(run: Run, portion: list[Batch]) -> Tensor:
+    """One step of the optimisers over all batches of all processes.
+
+    Losses are summed over tokens, gradients over batches and processes, and only then divided by the
+    number of tokens: how an update is cut into batches does not change it.
+
+    Returns:
+        Decoder loss, CTC loss (both per token) and gradient norm, float32 ``[3]``.
+    """
+    optim = run.config.optim
+    progress = run.step / optim.steps
+    ctc_weight = optim.ctc_weight + (optim.ctc_final - optim.ctc_weight) * progress
+    totals = torch.zeros(4, device=run.device)  # decoder loss, tokens, CTC loss, CTC tokens
+    for batch in portion:
+        spoken, listened = losses(run, batch)
+        tokens = int((batch.labels != IGNORED).sum())
+        # Every transcript token is counted once by each loss; the decoder's also has the end tokens.
+        (spoken + ctc_weight * listened).backward()
+        totals += totals.new_tensor(
+            [spoken.detach(), tokens, listened.detach(), int(batch.transcript_lengths.sum())]
+        )
+    parameters = [*run.model.parameters(), *run.ctc.parameters()]
+    grads = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        grads.append(parameter.grad)
+    run.ranks.sum_([*grads, totals])
+    count = totals[1].clamp(min=1)
+    for grad in grads:
+        grad.div_(count)
+    norm = nn.utils.clip_grad_norm_(parameters, optim.clip)
+    if torch.isfinite(norm):
+        for optimiser in run.optimisers:
+            optimiser.step()
+    for optimiser in run.optimisers:
+        optimiser.zero_grad(set_to_none=True)
+    return torch.stack([totals[0] / count, totals[2] / totals[3].clamp(min=1), norm]).cpu()
+
+
+def losses(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Summed cross-entropy of the answers, and summed CTC loss of the audio embeddings."""
+    device = run.device
+    bf16 = run.config.precision == "bf16"
+    frames = batch.frames.to(device)
+    labels = batch.labels.to(device)
+    with torch.autocast(device, torch.bfloat16, enabled=bf16):
+        audio = run.model.embed_audio(batch.mels.to(device), frames)
+        hidden = run.model.model(run.model.embed_prompt(batch.token_ids.to(device), audio))
+        answers = labels != IGNORED
+        logits = run.model.lm_head(hidden[answers])  # only where the model must answer
+        heard = run.ctc(audio)
+    spoken = functional.cross_entropy(logits.float(), labels[answers], reduction="sum")
+    slots = torch.tensor([run.model.config.audio_slots(int(n)) for n in batch.frames])
+    listened = functional.ctc_loss(
+        heard.float().log_softmax(-1).transpose(0, 1),
+        batch.transcripts.to(device),
+        slots,
+        batch.transcript_lengths,
+        blank=run.ctc.out_features - 1,
+        reduction="sum",
+        zero_infinity=True,  # more tokens than slots: such a clip teaches the decoder only
+    )
+    return spoken, listened
+
+
+def rate_factor(step: int, config: OptimConfig) -> float:
+    """Linear warm-up, constant, then cosine to ``floor`` over the last ``decay`` of the run."""
+    if step < config.warmup:
+        return (step + 1) / config.warmup
+    start = max(config.steps * (1 - config.decay), config.warmup)
+    if step < start:
+        return 1.0
+    done = min((step - start) / max(config.steps - start, 1), 1.0)
+    return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def evaluate(run: Run, journal: Journal | None) -> None:
+    """Greedy WER of every dev manifest; the best mean so far is kept as ``best``."""
+    run.ranks.wait()
+    if run.ranks.first and run.config.data.dev and journal:
+        run.model.eval()
+        engine = TorchEngine(run.model, run.tokenizer.suppressed_ids)
+        rates: dict[str, Any] = {}
+        for manifest in run.config.data.dev:
+            rows = read_manifest(manifest)
+            limit = run.config.data.dev_limit or len(rows)
+            rows = rows[:: max(len(rows) // limit, 1)][:limit]
+            texts = transcribe_rows(engine, run.tokenizer, rows)
+            found = score([row.text for row in rows], texts)
+            name = Path(manifest).stem
+            rates[f"wer/{name}"] = found.wer
+            print(f"{run.step:6d}  {name}: WER {100 * found.wer:.2f} % "
+                  f"({found.errors} of {found.words} words, {found.clips} clips)", flush=True)  # fmt: skip
+            for reference, hypothesis in found.pairs[:3]:
+                print(f"        {reference}\n     -> {hypothesis}", flush=True)
+        journal.write(run.step, rates)
+        journal.draw()
+        run.model.train()
+        mean = sum(rates.values()) / len(rates)
+        if mean < run.best:
+            run.best = mean
+            checkpoint.save(Path(run.config.output) / "best", run.model, run.config, None)
+    run.ranks.wait()
+
+
+def save(run: Run) -> None:
+    """A numbered checkpoint to go on from; older ones beyond ``keep`` are removed."""
+    if run.ranks.first:
+        output = Path(run.config.output)
+        state = {
+            "step": run.step,
+            "best": run.best,
+            "model": run.model.state_dict(),
+            "ctc": run.ctc.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in run.optimisers],
+            "rng": torch.get_rng_state(),
+            "config": dataclasses.asdict(run.config),
+        }
+        checkpoint.save(output / f"step-{run.step:07d}", run.model, run.config, state)
+        for old in checkpoint.numbered(output)[: -run.config.keep]:
+            checkpoint.remove(old)
+    run.ranks.wait()
+
+
+def restore(run: Run, folder: Path) -> None:
+    """Take weights, optimisers and random state of a checkpoint."""
+    state = checkpoint.load_state(folder)
+    run.step, run.best = int(state["step"]), float(state["best"])
+    run.model.load_state_dict(state["model"])
+    run.ctc.load_state_dict(state["ctc"])
+    for optimiser, saved in zip(run.optimisers, state["optimisers"], strict=True):
+        optimiser.load_state_dict(saved)
+    torch.set_rng_state(state["rng"])

@@ -1,0 +1,86 @@
+"""How well a model in training writes down what is said: greedy word error rate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jiwer
+
+from ark_asr.audio import LogMel
+from ark_asr.decoding.rules import SuppressIds
+from ark_asr.decoding.search import greedy
+from ark_asr.decoding.text import clean
+from ark_asr.engines.base import Engine
+from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.training.data import Row, read_samples
+from ark_asr.types import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Word errors of one set.
+
+    Attributes:
+        errors: Substitutions, deletions and insertions.
+        words: Words of the references.
+        clips: Clips scored.
+        pairs: Reference and hypothesis of each clip.
+    """
+
+    errors: int
+    words: int
+    clips: int
+    pairs: tuple[tuple[str, str], ...]
+
+    @property
+    def wer(self) -> float:
+        """Word error rate, 0.05 for five words in a hundred."""
+        return self.errors / self.words if self.words else 0.0
+
+
+def plain(text: str) -> str:
+    """The form in which words are compared: lower case, no punctuation but apostrophes."""
+    kept = "".join(c if c.isalnum() or c == "'" else " " for c in text.lower().replace("’", "'"))
+    return " ".join(kept.split())
+
+
+def transcribe_rows(
+    engine: Engine, tokenizer: Tokenizer, rows: Sequence[Row], batch: int = 16
+) -> list[str]:
+    """Greedy transcripts of rows, in their order; clips of similar length are decoded together."""
+    features = tokenizer.config.features
+    log_mel = LogMel(features)
+    order = sorted(range(len(rows)), key=lambda i: rows[i].seconds)
+    texts = [""] * len(rows)
+    for first in range(0, len(order), batch):
+        chosen = order[first : first + batch]
+        mels = [
+            log_mel(read_samples(rows[i], features.sample_rate)[: features.clip_samples])
+            for i in chosen
+        ]
+        audio = engine.embed_audio(mels)
+        prompts = [Prompt(tokenizer.prompt(len(a)), a) for a in audio]
+        found = greedy(
+            engine,
+            prompts,
+            rules=[SuppressIds(tokenizer.suppressed_ids, engine.output_ids)],
+            stop_ids=tokenizer.stop_ids,
+            max_new_tokens=[len(a) + 8 for a in audio],
+        )
+        for i, hypothesis in zip(chosen, found, strict=True):
+            texts[i] = clean(tokenizer.decode(hypothesis.token_ids))
+    return texts
+
+
+def score(references: Sequence[str], hypotheses: Sequence[str]) -> Score:
+    """Corpus word errors of plain texts; pairs with an empty reference count as insertions."""
+    pairs = tuple((plain(r), plain(h)) for r, h in zip(references, hypotheses, strict=True))
+    spoken = [(r, h) for r, h in pairs if r]
+    silent = sum(len(h.split()) for r, h in pairs if not r)
+    if not spoken:
+        return Score(silent, 0, len(pairs), pairs)
+    found = jiwer.process_words([r for r, _ in spoken], [h for _, h in spoken])
+    words = found.hits + found.substitutions + found.deletions
+    errors = found.substitutions + found.deletions + found.insertions
+    return Score(errors + silent, words, len(pairs), pairs)
