@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
 from typer.testing import CliRunner
 
 import ark_asr
+import checkpoints
 from ark_asr import cli
 from ark_asr.errors import ModelFormatError
 from ark_asr.models import store
@@ -57,6 +59,45 @@ def test_ctrl_c_outside_a_verb(monkeypatch):
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 130
+
+
+def test_converting_a_checkpoint(tmp_path):
+    checkpoints.write_checkpoint(tmp_path / "tiny")
+    command = ("models", "convert", str(tmp_path / "tiny"), str(tmp_path / "package"))
+    result = run(*command, "--precision", "fp32", "--licence", "Apache-2.0")
+    assert (result.exit_code, result.stdout) == (0, "")
+    found = store.resolve(tmp_path / "package")
+    assert (found.name, found.kind, found.precision) == ("tiny", "package", "fp32")
+    again = run(*command)
+    assert again.exit_code == 2
+    assert "exists already" in again.stderr
+    assert run(*command, "--overwrite").exit_code == 0
+    assert store.resolve(tmp_path / "package").precision == "int8"
+
+
+def test_a_precision_that_is_not_known(tmp_path):
+    checkpoints.write_checkpoint(tmp_path / "tiny")
+    result = run("models", "convert", str(tmp_path / "tiny"), str(tmp_path / "p"), "--precision=x")
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "extra"),
+    [
+        (["train", "supervised", "a.toml"], "torch", "train"),
+        (["models", "convert", "a", "b"], "onnx", "convert"),
+    ],
+)
+def test_a_missing_extra_is_named(arguments, module, extra):
+    # A fresh interpreter, in which the module cannot be imported.
+    code = f"import sys; sys.modules[{module!r}] = None\nfrom ark_asr.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert f"pip install 'ark-asr[{extra}]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_training_is_handed_its_options(monkeypatch, tmp_path):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from ark_asr.errors import ArkError
+from ark_asr.errors import ArkError, MissingExtraError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -17,6 +17,21 @@ INTERRUPTED = 130
 def say(line: str) -> None:
     """One line on standard error."""
     print(f"ark-asr: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def needs_extra(what: str, extra: str) -> Iterator[None]:
+    """Around imports: say which optional part is missing.
+
+    Raises:
+        MissingExtraError: A module of another package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "ark_asr":
+            raise
+        raise MissingExtraError(what, extra) from None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ark_asr.cli.outcome import outcome
+from ark_asr.cli.outcome import needs_extra, outcome
 
 app = typer.Typer(help="Train a model (needs the extra 'train').", no_args_is_help=True)
 
@@ -30,6 +30,7 @@ def supervised(
 ) -> None:
     """Learn from recordings with transcripts."""
     with outcome():
-        from ark_asr.training import supervised as recipe
+        with needs_extra("training", "train"):
+            from ark_asr.training import supervised as recipe
 
         recipe.main(config, resume=resume, skip_bad=skip_bad)

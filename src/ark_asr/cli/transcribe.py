@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def transcribe(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="Recordings of any format; - is standard input."),
+        typer.Argument(metavar="FILE", help="Recordings of any format; - is standard input."),
     ],
     *,
     model: Annotated[

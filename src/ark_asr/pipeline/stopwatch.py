@@ -18,7 +18,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
-        self._spent: defaultdict[Stage, float] = defaultdict(float)
+        self._spent: defaultdict[str, float] = defaultdict(float)
         self._first_text: float | None = None
 
     @property
