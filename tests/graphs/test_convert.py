@@ -1,0 +1,115 @@
+"""Building packages: what is refused, and that half a package never appears."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from ark_asr.errors import ArkWarning, ModelFormatError, OptionError
+from ark_asr.graphs.convert import build_package
+from ark_asr.graphs.linear import quantize_rows
+from ark_asr.models.config import ModelConfig
+from ark_asr.models.package import DATA_FILE, Manifest, verify_package
+from ark_asr.models.tokenizer import Tokenizer
+from checkpoints import random_weights, write_checkpoint, write_safetensors
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("source")
+    write_checkpoint(folder, dtype="BF16")
+    return folder
+
+
+def test_a_package_says_what_it_is(source, tmp_path):
+    seen = []
+    made = build_package(
+        source, tmp_path / "made", precision="int8", name="tiny", licence="CC0-1.0",
+        progress=seen.append,
+    )  # fmt: skip
+    read = verify_package(tmp_path / "made")
+    assert read == made
+    assert (read.name, read.precision, read.licence) == ("tiny", "int8", "CC0-1.0")
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+    suppressed = Tokenizer.load(source).suppressed_ids
+    vocabulary = ModelConfig.load(source).decoder.vocab_size
+    assert sorted([*read.output_ids, *suppressed]) == list(range(vocabulary))
+    assert {path.name for path in tmp_path.iterdir()} == {"made"}
+
+
+def test_graphs_share_one_file_of_whole_pages(source, tmp_path):
+    import onnx
+
+    build_package(source, tmp_path / "made", precision="fp32")
+    spans = []
+    for name in ("encoder.onnx", "decoder.onnx"):
+        model = onnx.load(tmp_path / "made" / name, load_external_data=False)
+        for tensor in model.graph.initializer:
+            place = {entry.key: entry.value for entry in tensor.external_data}
+            if place:
+                assert place["location"] == DATA_FILE
+                assert int(place["offset"]) % 4096 == 0
+                spans.append((int(place["offset"]), int(place["length"])))
+    assert spans
+    spans.sort()
+    ends = [offset + length for offset, length in spans]
+    assert all(end <= offset for end, (offset, _) in zip(ends, spans[1:], strict=False))
+    assert ends[-1] <= (tmp_path / "made" / DATA_FILE).stat().st_size
+
+
+def test_an_existing_folder_is_kept_unless_asked(source, tmp_path):
+    (tmp_path / "made").mkdir()
+    with pytest.raises(OptionError, match="exists already"):
+        build_package(source, tmp_path / "made")
+    build_package(source, tmp_path / "made", overwrite=True)
+    assert Manifest.load(tmp_path / "made").precision == "int8"
+
+
+def test_a_failure_leaves_nothing(source, tmp_path):
+    bad = tmp_path / "bad"
+    shutil.copytree(source, bad)
+    tensors = random_weights(ModelConfig.load(bad))
+    tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = np.nan
+    write_safetensors(bad / "model.safetensors", tensors)
+    with pytest.raises(ModelFormatError, match="up_proj.weight holds values that are not finite"):
+        build_package(bad, tmp_path / "made")
+    assert {path.name for path in tmp_path.iterdir()} == {"bad"}
+
+
+def test_head_dim_that_the_runtime_cannot_do(source, tmp_path):
+    write_checkpoint(tmp_path / "odd", head_dim=12)
+    with pytest.raises(ModelFormatError, match="head_dim is 12"):
+        build_package(tmp_path / "odd", tmp_path / "made")
+
+
+def test_unknown_precision(source, tmp_path):
+    with pytest.raises(OptionError, match="'int3' is not known"):
+        build_package(source, tmp_path / "made", precision="int3")
+
+
+def test_unknown_tensors_warn(source, tmp_path):
+    odd = tmp_path / "odd"
+    shutil.copytree(source, odd)
+    tensors = random_weights(ModelConfig.load(odd)) | {"extra": np.zeros(2, np.float32)}
+    write_safetensors(odd / "model.safetensors", tensors)
+    with pytest.warns(ArkWarning, match="unknown tensors are ignored: extra"):
+        build_package(odd, tmp_path / "made")
+
+
+def test_max_positions_is_capped_by_the_checkpoint(tmp_path):
+    write_checkpoint(tmp_path / "short", max_positions=64)
+    assert build_package(tmp_path / "short", tmp_path / "made").max_positions == 64
+    assert json.loads((tmp_path / "made" / "ark_asr.json").read_text())["max_positions"] == 64
+
+
+def test_quantised_rows_are_within_half_a_step():
+    weight = np.random.default_rng(0).standard_normal((7, 33)).astype(np.float32)
+    weight[3] = 0
+    values, scales = quantize_rows(weight)
+    assert np.abs(values).max(axis=1).tolist() == [127, 127, 127, 0, 127, 127, 127]
+    error = np.abs(values * scales[:, None] - weight)
+    assert (error <= scales[:, None] * 0.5001).all()
