@@ -75,7 +75,7 @@ def test_a_failure_leaves_nothing(source, tmp_path):
     tensors = random_weights(ModelConfig.load(bad))
     tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = np.nan
     write_safetensors(bad / "model.safetensors", tensors)
-    with pytest.raises(ModelFormatError, match="up_proj.weight holds values that are not finite"):
+    with pytest.raises(ModelFormatError, match=r"up_proj\.weight holds values that are not finite"):
         build_package(bad, tmp_path / "made")
     assert {path.name for path in tmp_path.iterdir()} == {"bad"}
 

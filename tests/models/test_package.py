@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def test_ranges_hold_exactly_the_ids(ids):
     ordered = np.array(sorted(ids))
     ranges = id_ranges(ordered)
     assert [id_ for first, last in ranges for id_ in range(first, last + 1)] == ordered.tolist()
-    assert all(b[0] > a[1] + 1 for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(b[0] > a[1] + 1 for a, b in pairwise(ranges))
 
 
 def test_one_changed_byte_is_found_and_named(package):
