@@ -1,16 +1,17 @@
 """Any recording as a stream of mono float32 blocks at the rate a model hears.
 
-    file / bytes / stdin / array -> feed (mono, own rate, no holes) -> soxr -> blocks of `Audio`
-
-Memory does not grow with the length of the recording. Every block knows its true second.
+A source becomes a feed (mono, at its own rate, without holes), soxr resamples it, and the result
+is handed out in blocks of `Audio`. Memory does not grow with the length of the recording, and every
+block knows its true second.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 import soxr
@@ -41,8 +42,8 @@ def open_audio(
         source: A path; ``-`` for standard input; bytes; a binary file object (it is read from its
             start and not closed); a numpy array, ``[n]``, ``[channels, n]`` or ``[n, channels]``
             (the shorter axis is the channels), of floats within ±1, int16, int32 or uint8; or an
-            `Audio`, whose ``start`` then counts. Paths that end in ``.raw`` or ``.pcm`` are headerless
-            16-bit little-endian mono.
+            `Audio`, whose ``start`` then counts. Paths that end in ``.raw`` or ``.pcm`` are
+            headerless 16-bit little-endian mono.
         sample_rate: Hz of the result.
         begin: First second of the recording that is wanted.
         end: Last second of the recording that is wanted; past its end means to its end.
@@ -60,7 +61,7 @@ def open_audio(
         _check_rate("source_rate", source_rate)
     feed, name, start = _open_feed(source, source_rate)
     try:
-        return AudioStream(feed, name, sample_rate, start, begin, end)
+        return AudioStream(feed, name, sample_rate, start=start, begin=begin, end=end)
     except BaseException:
         feed.close()
         raise
@@ -106,6 +107,7 @@ class AudioStream:
         feed: Feed,
         name: str,
         sample_rate: int,
+        *,
         start: float,
         begin: float | None,
         end: float | None,
@@ -124,7 +126,7 @@ class AudioStream:
         if self._ahead is None:
             raise AudioError(self._why_empty())
 
-    def __enter__(self) -> AudioStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -164,7 +166,7 @@ class AudioStream:
         start = self._start + self._first / self.sample_rate
         return f"{self.name}: begin ({start:g} s) is beyond the end{known}"
 
-    def _make_blocks(self) -> Iterator[Audio]:
+    def _make_blocks(self) -> Generator[Audio]:
         size = round(BLOCK_SECONDS * self.sample_rate)
         at = self._first
         held: list[FloatArray] = []
@@ -187,8 +189,8 @@ class AudioStream:
 
     def _samples(self) -> Iterator[FloatArray]:
         """Resampled samples from ``_first`` to ``_last``."""
-        # Input and output samples coincide once per ``grid`` input samples; starting there gives the
-        # same phase as a resampler that has run since the start.
+        # Input and output samples coincide once per ``grid`` input samples; starting there gives
+        # the same phase as a resampler that has run since the start.
         rate = self._feed.rate
         grid = rate // math.gcd(rate, self.sample_rate)
         run_up = self._first / self.sample_rate - _FILTER_SECONDS

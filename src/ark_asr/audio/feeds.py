@@ -56,18 +56,20 @@ def to_float(samples: NDArray[np.generic]) -> FloatArray:
         TypeError: The type is neither float, int16, int32, int64 nor uint8.
     """
     if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128) / np.float32(128)
+        return np.asarray((samples.astype(np.float32) - 128) / 128, np.float32)
     if samples.dtype in (np.int16, np.int32, np.int64):
-        scale = np.float32(1 / -float(np.iinfo(samples.dtype).min))
-        return samples.astype(np.float32) * scale
+        scale = 2.0 ** (1 - 8 * samples.dtype.itemsize)
+        return np.asarray(samples.astype(np.float32) * scale, np.float32)
     if not np.issubdtype(samples.dtype, np.floating):
         raise TypeError(str(samples.dtype))
-    return samples.astype(np.float32, copy=False)
+    return np.asarray(samples, np.float32)
 
 
 def to_mono(channels: FloatArray) -> FloatArray:
     """The mean of ``[channels, n]``."""
-    return channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32)
+    if len(channels) == 1:
+        return channels[0]
+    return np.asarray(channels.mean(axis=0), np.float32)
 
 
 class ArrayFeed:
@@ -113,4 +115,3 @@ class ArrayFeed:
 
     def close(self) -> None:
         """Nothing to give back."""
-

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain
+from typing import cast
 
 import av
 import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 
-from ark_asr.audio.damage import DamageLog
+from ark_asr.audio.damage import DamageLog, LostFrames
 from ark_asr.audio.feeds import Chunk, to_float, to_mono
 from ark_asr.audio.sources import Input
 from ark_asr.errors import AudioDecodeError, AudioError
@@ -35,17 +39,15 @@ _RUN_UP_SECONDS = 2.0
 # 0.4 s then).
 _UNSENT_SECONDS = 0.42
 _MAY_PAUSE = frozenset({"matroska", "mov", "asf", "flv", "mpegts", "avi"})
-# Elementary streams count frames instead of storing times, and damaged frames are not counted. Much
-# junk is more likely the cover picture of a joined file.
+# Elementary streams count frames instead of storing times, and lost frames are not counted.
 _COUNTED = frozenset({"mp3", "aac", "ac3", "eac3"})
-_LONGEST_JUNK_SECONDS = 3.0
-_USUAL_PACKETS = 50
 # Demuxers whose header states the length, so that a file cut short can be told.
 _STATES_LENGTH = frozenset({"wav", "w64", "flac", "mov", "matroska", "aiff", "au", "caf"})
 _SHORT_SECONDS = 1.0
 # Playlists would open other files than the one that was named.
 _INDIRECT = frozenset({"hls", "dash", "concat", "sdp", "rtsp", "imf", "webm_dash_manifest"})
-_MANY_ERRORS = 1000
+# A demuxer that fails so often without a packet in between will not get past the damage.
+_MANY_ERRORS = 100
 _SILENCE_PIECE = 1 << 20
 _FIRST_FRAMES = 64
 
@@ -124,6 +126,7 @@ class MediaFeed:
         try:
             self._container = av.open(
                 source.file,
+                mode="r",
                 format="s16le" if raw is not None else None,
                 container_options=options,
                 metadata_errors="replace",
@@ -133,13 +136,14 @@ class MediaFeed:
                 f"{source.name}: is no sound or video file that can be decoded ({_short(error)})"
             ) from None
         self._name = self._container.format.name.split(",")[0]
-        stream = None
+        stream: AudioStream | None = None
         if self._name not in _INDIRECT:
-            stream = self._container.streams.best("audio")
+            stream = cast("AudioStream | None", self._container.streams.best("audio"))
         if stream is None:
             self._container.close()
             raise AudioError(f"{source.name}: has no audio stream")
         self._stream = stream
+        self._tick = stream.time_base or Fraction(1, stream.rate)
 
     def _first_frames(self, frames: Iterator[_Frame]) -> list[_Frame]:
         """Frames up to the first one with a time."""
@@ -167,20 +171,19 @@ class MediaFeed:
     def _length(self) -> float | None:
         stream = self._stream
         if stream.duration:
-            length = float(stream.duration * stream.time_base)
-            start = (stream.start_time or 0) * stream.time_base
-            late = float(start) - self._zero
+            length = float(stream.duration * self._tick)
+            late = float((stream.start_time or 0) * self._tick) - self._zero
             return length + (late if late > _GAP_SECONDS else 0.0)
         if self._container.duration:
             return float(self._container.duration / av.time_base)
         return None
 
     def _start_at(self, first: int) -> tuple[Iterator[_Frame], int]:
-        """Frames that begin at or before ``first``, and the index of the first one's first sample."""
+        """Frames from ``first`` or earlier on, and the index of their first sample."""
         back = first / self.rate - _RUN_UP_SECONDS
         if self._source.seekable and self._name in _EXACT_SEEK and back > _RUN_UP_SECONDS:
             self._emitting = False
-            ticks = int((back + self._zero) / self._stream.time_base)
+            ticks = int((back + self._zero) / self._tick)
             try:
                 self._container.seek(ticks, stream=self._stream)
                 frames = self._decode()
@@ -214,33 +217,33 @@ class MediaFeed:
     def _decode(self) -> Iterator[_Frame]:
         """Whatever can be decoded from where the container stands; the rest is noted."""
         packets = self._container.demux(self._stream)
-        junk = _Junk() if self._name in _COUNTED else None
-        errors = 0
-        while errors < _MANY_ERRORS:
+        lost = LostFrames() if self._name in _COUNTED else None
+        in_a_row = 0
+        while in_a_row < _MANY_ERRORS:
             try:
                 packet = next(packets)
             except StopIteration:
                 return
-            except av.FFmpegError as error:
-                errors += 1
-                self._note(f"cannot be read on: {_short(error)}")
+            except (av.FFmpegError, OSError) as error:
+                in_a_row += 1
+                self._note(_short(error))
                 packets = self._container.demux(self._stream)
                 continue
+            in_a_row = 0
             problem = None
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
                 problem, frames = _short(error), []
-                errors += 1
-            late = junk.seconds if junk is not None else 0.0
-            if junk is not None and junk.in_packet(packet, failed=problem is not None):
+            late = lost.seconds if lost is not None else 0.0
+            if lost is not None and lost.in_packet(packet, failed=problem is not None):
                 problem = problem or "several frames are lost"
             if problem is not None:
                 self._note(problem)
             for frame in frames:
                 yield self._mono(frame, late)
 
-    def _mono(self, frame: av.AudioFrame, late: float) -> _Frame:
+    def _mono(self, frame: AudioFrame, late: float) -> _Frame:
         samples = frame.to_ndarray()
         if not frame.format.is_planar:
             samples = samples.reshape(-1, frame.layout.nb_channels).T
@@ -256,34 +259,6 @@ class MediaFeed:
     def _note(self, what: str) -> None:
         if self._emitting:
             self._damage.note(self._at, what)
-
-
-class _Junk:
-    """Sound lost in an elementary stream, where damaged frames stick to the one before them.
-
-    Attributes:
-        seconds: Sound lost so far, beyond what the count of packets says.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._packets = 0
-        self._bytes = 0
-        self._largest = 0
-
-    def in_packet(self, packet: av.Packet, *, failed: bool) -> bool:
-        """Whether the packet is so large that it must hold more than one frame."""
-        size = packet.size
-        mean = self._bytes / self._packets if self._packets else float(size)
-        swollen = self._packets > _USUAL_PACKETS and size > 4 * self._largest
-        if size and packet.duration and (swollen or (failed and size > 2 * mean)):
-            lost = (size / mean - 1) * float(packet.duration * packet.time_base)
-            self.seconds += lost if lost < _LONGEST_JUNK_SECONDS else 0.0
-            return True
-        self._packets += 1
-        self._bytes += size
-        self._largest = max(self._largest, size)
-        return False
 
 
 def _silence(count: int) -> Iterator[FloatArray]:

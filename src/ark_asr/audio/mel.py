@@ -1,12 +1,12 @@
 """Log-mel spectrogram, exactly Whisper's, of a clip's true length.
 
 Periodic Hann window, centred frames with reflected ends, power spectrum, triangular filters on the
-Slaney scale with Slaney normalisation, log10 floored at 8 below the clip's maximum, (x + 4) / 4. The
-last frame of the transform is dropped, so a clip of n samples has n // hop frames; nothing is padded
-to 30 s.
+Slaney scale with Slaney normalisation, log10 floored at 8 below the clip's maximum, (x + 4) / 4.
+The last frame of the transform is dropped, so a clip of n samples has n // hop frames; nothing is
+padded to 30 s.
 
-Sources: Radford et al. 2022 (arXiv 2212.04356) for the settings; Slaney, Auditory Toolbox (1998) for
-the filters.
+Sources: Radford et al. 2022 (arXiv 2212.04356) for the settings; Slaney, Auditory Toolbox (1998)
+for the filters.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class LogMel:
             stop = min(start + _FRAMES_AT_ONCE, frames)
             spectrum = np.fft.rfft(framed[start:stop] * self._window)
             power = spectrum.real**2 + spectrum.imag**2
-            np.matmul(power, self._filters, out=mel[start:stop])
+            # Before version 2, numpy's transform answers in float64.
+            np.matmul(power.astype(np.float32, copy=False), self._filters, out=mel[start:stop])
         np.log10(np.maximum(mel, _LOWEST_POWER, out=mel), out=mel)
         np.maximum(mel, mel.max() - _RANGE, out=mel)
         return np.ascontiguousarray(((mel + 4.0) / 4.0).T)

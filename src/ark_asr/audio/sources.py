@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,7 @@ def open_input(source: Source, source_rate: int | None) -> Input:
     if isinstance(source, io.TextIOBase):
         raise AudioError(f"{name}: is a text file object; open it in mode 'rb'")
     if callable(getattr(source, "read", None)):
-        return _from_stream(source, name, source_rate)
+        return _from_stream(cast("BinaryIO", source), name, source_rate)
     raise AudioError(
         f"{type(source).__name__} is no sound: give a path, '-', bytes, a binary file object, "
         "a numpy array with its source_rate, or an Audio"
@@ -141,10 +141,10 @@ def _from_stream(file: BinaryIO, name: str, source_rate: int | None) -> Input:
     if seekable:
         file.seek(0)
         return Input(file, name, seekable=True, raw_rate=source_rate)
-    piped = _Pipe(head, file)
+    piped = cast("BinaryIO", _Pipe(head, file))
     if head[4:8] not in _MP4_BOXES:
-        return Input(piped, name, seekable=False, raw_rate=source_rate)  # type: ignore[arg-type]
-    spool = tempfile.TemporaryFile()
+        return Input(piped, name, seekable=False, raw_rate=source_rate)
+    spool = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the Input)
     shutil.copyfileobj(piped, spool)
     spool.seek(0)
     return Input(spool, name, seekable=True, raw_rate=source_rate, close=spool.close)
