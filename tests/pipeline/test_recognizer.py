@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -111,6 +112,20 @@ def test_streaming_gives_the_same_as_it_goes(make):
     assert tuple(stream) == expected[1:]
 
 
+def test_memory_does_not_grow_with_the_recording(make, tmp_path):
+    peaks = []
+    for minutes in (1, 4):
+        path = tmp_path / "noise.raw"
+        path.write_bytes((noise(60) * 20_000).astype("<i2").tobytes() * minutes)
+        recognizer, _ = make(*["x"] * 20)
+        tracemalloc.start()
+        recognizer.transcribe(path, replace(WHOLE, batch_size=1), source_rate=RATE)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    three_minutes = 3 * 60 * RATE * 4
+    assert peaks[1] - peaks[0] < three_minutes / 4
+
+
 def test_progress(make):
     reports = []
     recognizer, _ = make(*["x"] * 20)
@@ -197,8 +212,11 @@ def test_cancelling_within_a_clip_keeps_its_words_and_flags_it(make):
 
 
 def test_a_very_short_sound_is_not_an_error(make):
-    transcript = run(make("x", "y")[0], 0.004)
-    assert transcript.duration == pytest.approx(0.004)
+    transcript = run(make("x")[0], 0.012)
+    assert [segment.text for segment in transcript.segments] == ["x"]
+    # Less than one frame: nothing that a model could hear.
+    transcript = run(make()[0], 0.004)
+    assert (transcript.segments, transcript.duration) == ((), pytest.approx(0.004))
 
 
 @pytest.mark.parametrize(

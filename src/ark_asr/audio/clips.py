@@ -228,6 +228,10 @@ class _Tape:
         return self._pieces[0][first - self.first : last - self.first].copy()
 
     def forget(self, before: int) -> None:
-        """Let go of the pieces that lie wholly before that index."""
+        """Let go of the samples before that index."""
         while self._pieces and self.first + len(self._pieces[0]) <= before:
             self.first += len(self._pieces.pop(0))
+        # `read` makes one piece of all: without this copy its used part would never go.
+        if self._pieces and before > self.first:
+            self._pieces[0] = self._pieces[0][before - self.first :].copy()
+            self.first = before

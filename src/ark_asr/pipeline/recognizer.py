@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ark_asr.audio.sources import Source
+from ark_asr.audio import Source
 from ark_asr.engines import load_engine
 from ark_asr.engines.base import Engine
 from ark_asr.errors import OptionError

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 
-from ark_asr.audio import LogMel, cut, open_audio
-from ark_asr.audio.sources import Source
+from ark_asr.audio import LogMel, Source, cut, open_audio
 from ark_asr.decoding.rules import SuppressIds
 from ark_asr.decoding.search import greedy
 from ark_asr.decoding.text import clean
@@ -66,7 +65,9 @@ class Run:
 
     def __iter__(self) -> Iterator[tuple[Segment, ...]]:
         with closing(self.sound):
-            clips = cut(self._blocks(), self._features.clip_seconds, vad=self._options.vad)
+            cuts = cut(self._blocks(), self._features.clip_seconds, vad=self._options.vad)
+            # Less than one frame (10 ms) is no sound that a model could hear.
+            clips = (audio for audio in cuts if self._features.frames(len(audio.samples)))
             size = 1
             while not self._cancelled():
                 with self.watch.stage("decode"):
