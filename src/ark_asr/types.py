@@ -1,7 +1,7 @@
 """The records that travel down the road from sound to text.
 
-Each is frozen and carries its own time in seconds of the source recording, so no stage needs to know
-where the one before it cut.
+Each is frozen and carries its own time in seconds of the source recording, so no stage needs to
+know where the one before it cut.
 """
 
 from __future__ import annotations
