@@ -107,10 +107,10 @@ def _one(
     line = ProgressLine(source, show=not quiet)
 
     def report(progress: Progress) -> None:
-        if streaming and progress.segments:
+        text = "".join(map(TxtWriter().line, progress.segments)) if streaming else ""
+        if text:
             with line.aside():
-                for segment in progress.segments:
-                    _print(TxtWriter().line(segment))
+                _print(text)
         line.update(progress)
 
     try:
