@@ -1,6 +1,6 @@
 """Make the folder that `ark-mini` starts from: its geometry and its own tokenizer, no weights.
 
-    python start.py --manifests speech/train.jsonl real/real-train.jsonl --out start
+python start.py --manifests speech/train.jsonl real/real-train.jsonl --out start
 """
 
 from __future__ import annotations

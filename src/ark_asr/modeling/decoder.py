@@ -60,8 +60,8 @@ class DecoderAttention(nn.Module):
         mask = None
         if cache is not None:
             key, value = cache.update(self.layer, positions, key, value)
-            # A slot is visible up to the row's own position; what a shorter prompt left beyond it is
-            # overwritten before it can be seen.
+            # A slot is visible up to the row's own position; what a shorter prompt left beyond it
+            # is overwritten before it can be seen.
             slots = torch.arange(key.shape[2], device=x.device)
             mask = (slots <= positions[..., None])[:, None]
         if self.groups > 1:
@@ -128,9 +128,7 @@ class Decoder(nn.Module):
         if positions is None:
             positions = torch.arange(embeds.shape[1], device=embeds.device)[None]
         length = cache.keys[0].shape[2] if cache else embeds.shape[1]
-        tables = rotary_tables(
-            length, self.config.head_dim, self.config.rope_theta, embeds.device
-        )
+        tables = rotary_tables(length, self.config.head_dim, self.config.rope_theta, embeds.device)
         rope = tuple(table[positions][:, None].to(embeds.dtype) for table in tables)
         x = embeds
         for layer in self.layers:

@@ -1,6 +1,6 @@
 """The audio encoder: a Whisper tower with rotary positions, and the adapter behind it.
 
-Module names give the published weight names (``audio_encoder.whisper.layers.0.self_attn.q_proj``...).
+Module names give the published weight names (``audio_encoder.whisper.layers.0.fc1.weight``...).
 The tower has no final norm of its own: the adapter's norm takes its place.
 """
 
@@ -18,25 +18,40 @@ from ark_asr.models.config import ENCODER_ROPE_THETA, EncoderConfig, ModelConfig
 _FLOAT16_LIMIT = torch.finfo(torch.float16).max - 1000
 
 
-def rotary_tables(length: int, dim: int, theta: float, device: torch.device) -> tuple[Tensor, Tensor]:
+def rotary_tables(
+    length: int, dim: int, theta: float, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Cosines and sines of ``position / theta^(2j/dim)``, each float32 ``[length, dim / 2]``."""
     inverse = theta ** (-torch.arange(0, dim, 2, dtype=torch.float32, device=device) / dim)
     angles = torch.outer(torch.arange(length, dtype=torch.float32, device=device), inverse)
     return angles.cos(), angles.sin()
 
 
-def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate adjacent pairs (0, 1), (2, 3)... of the leading ``2 * cos.shape[-1]`` dimensions.
+class PairRotation:
+    """Rotates adjacent pairs (0, 1), (2, 3)... of the leading dimensions of a head.
 
-    Args:
-        x: ``[batch, heads, time, head_dim]``.
-        cos: ``[time, rotary_dim / 2]``.
-        sin: ``[time, rotary_dim / 2]``.
+    ``x * cos + partner(x) * sin`` over the whole head, where the partner of a pair ``(a, b)`` is
+    ``(-b, a)``; behind the rotated dimensions the cosine is 1 and the sine 0. Finding the partner
+    by a product with a constant matrix is exact, and on a CPU quicker to train through than
+    slicing.
     """
-    width = 2 * cos.shape[-1]
-    even, odd, rest = x[..., 0:width:2], x[..., 1:width:2], x[..., width:]
-    turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2)
-    return torch.cat((turned, rest), dim=-1)
+
+    def __init__(self, config: EncoderConfig, length: int, like: Tensor) -> None:
+        size, rotary = config.head_dim, config.rotary_dim
+        cos, sin = rotary_tables(length, rotary, ENCODER_ROPE_THETA, like.device)
+        rest = size - rotary
+        self.cos = functional.pad(cos.repeat_interleave(2, 1), (0, rest), value=1.0)[:, None].to(
+            like
+        )
+        self.sin = functional.pad(sin.repeat_interleave(2, 1), (0, rest))[:, None].to(like)
+        even = torch.arange(0, rotary, 2, device=like.device)
+        self.partner = like.new_zeros(size, size)
+        self.partner[even + 1, even] = -1.0
+        self.partner[even, even + 1] = 1.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``[batch, time, heads, head_dim]`` to the same."""
+        return x * self.cos + (x @ self.partner) * self.sin
 
 
 class EncoderAttention(nn.Module):
@@ -51,15 +66,17 @@ class EncoderAttention(nn.Module):
         self.v_proj = nn.Linear(size, size)
         self.out_proj = nn.Linear(size, size)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor] | None, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, rope: PairRotation | None, mask: Tensor | None) -> Tensor:
         """``[batch, time, size]`` to the same; ``mask`` is true where a key may be heard."""
         query, key, value = (
-            proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            proj(x).unflatten(-1, (self.heads, -1))
             for proj in (self.q_proj, self.k_proj, self.v_proj)
         )
         if rope is not None:
-            query, key = rotate_pairs(query, *rope), rotate_pairs(key, *rope)
-        heard = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+            query, key = rope(query), rope(key)
+        heard = functional.scaled_dot_product_attention(
+            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_mask=mask
+        )
         return cast(Tensor, self.out_proj(heard.transpose(1, 2).flatten(2)))
 
 
@@ -75,7 +92,7 @@ class EncoderLayer(nn.Module):
         self.fc1 = nn.Linear(size, config.ffn_size)
         self.fc2 = nn.Linear(config.ffn_size, size)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor] | None, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, rope: PairRotation | None, mask: Tensor | None) -> Tensor:
         """``[batch, time, size]`` to the same."""
         x = x + self.self_attn(self.self_attn_layer_norm(x), rope, mask)
         x = x + self.fc2(functional.gelu(self.fc1(self.final_layer_norm(x))))
@@ -115,10 +132,7 @@ class WhisperTower(nn.Module):
             mask = _before((frames + 1) // 2, x.shape[1])[:, None, None]
         rope = None
         if self.use_rope:
-            cos, sin = rotary_tables(
-                x.shape[1], self.config.rotary_dim, ENCODER_ROPE_THETA, x.device
-            )
-            rope = cos.to(x.dtype), sin.to(x.dtype)
+            rope = PairRotation(self.config, x.shape[1], x)
         else:
             x = x + self.embed_positions.weight[: x.shape[1]]
         for layer in self.layers:
@@ -153,7 +167,9 @@ class AudioEncoder(nn.Module):
         if x.shape[1] < merge:
             x = functional.pad(x, (0, 0, 0, merge - x.shape[1]))
         slots = x.shape[1] // merge
-        return cast(Tensor, self.adapting(x[:, : slots * merge].unflatten(1, (slots, -1)).flatten(2)))
+        return cast(
+            Tensor, self.adapting(x[:, : slots * merge].unflatten(1, (slots, -1)).flatten(2))
+        )
 
 
 def _before(lengths: Tensor, size: int) -> Tensor:

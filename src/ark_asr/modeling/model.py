@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ark_asr.errors import ModelFormatError, ModelNotFoundError
 from ark_asr.modeling.decoder import Decoder, KeyValueCache
 from ark_asr.modeling.encoder import AudioEncoder
-from ark_asr.models.config import ModelConfig, read_json
-
-WEIGHTS_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
-HEAD = "lm_head.weight"
-EMBEDDING = "model.embed_tokens.weight"
+from ark_asr.models.config import ModelConfig
+from ark_asr.models.weights import EMBEDDING, HEAD, WEIGHTS_FILE, Weights, tensor_shapes
 
 
 class ArkForConditionalGeneration(nn.Module):
@@ -81,47 +75,22 @@ class ArkForConditionalGeneration(nn.Module):
 
         Raises:
             ModelNotFoundError: There are no weights.
-            ModelFormatError: Weights are missing, unknown or of the wrong shape; all are named.
+            ModelFormatError: Weights are missing or of the wrong shape; they are named.
         """
         config = ModelConfig.load(folder)
         with torch.device("meta"):
             model = cls(config)
-        expected = model.state_dict()
         state: dict[str, Tensor] = {}
-        for path in _weight_files(Path(folder)):
-            state |= {name: tensor.to(dtype) for name, tensor in load_file(path).items()}
-        if config.decoder.tied_head and HEAD not in state and EMBEDDING in state:
-            state[HEAD] = state[EMBEDDING]
-        if config.use_rope:  # stored by the published checkpoints, used by none
-            name = "audio_encoder.whisper.embed_positions.weight"
-            state.setdefault(name, torch.zeros(expected[name].shape, dtype=dtype))
-        wrong = list(_differences(expected, state))
-        if wrong:
-            shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if wrong[5:] else "")
-            raise ModelFormatError(f"{folder}: weights do not fit config.json: {shown}")
+        weights = Weights.open(folder)
+        weights.check(config)
+        for name, shape in tensor_shapes(config).items():
+            if name in weights:
+                state[name] = torch.from_numpy(weights[name]).to(dtype)
+            elif name == HEAD:  # tied, and not stored a second time
+                state[name] = state[EMBEDDING]
+            else:  # positions, which rotary checkpoints need not have
+                state[name] = torch.zeros(shape, dtype=dtype)
         model.load_state_dict(state, strict=True, assign=True)
         if config.decoder.tied_head:
             model.lm_head.weight = model.model.embed_tokens.weight
         return model.to(device).eval()
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    if (folder / INDEX_FILE).is_file():
-        shards = set(read_json(folder / INDEX_FILE).get("weight_map", {}).values())
-        paths = [folder / name for name in sorted(shards)]
-    else:
-        paths = [folder / WEIGHTS_FILE]
-    for path in paths:
-        if not path.is_file():
-            raise ModelNotFoundError(f"{path}: no such file; the model's weights are in it")
-    return paths
-
-
-def _differences(expected: dict[str, Tensor], found: dict[str, Tensor]) -> Iterator[str]:
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
-            yield f"{name} is missing"
-        elif name not in expected:
-            yield f"{name} is not known"
-        elif expected[name].shape != found[name].shape:
-            yield f"{name} is {list(found[name].shape)}, expected {list(expected[name].shape)}"

@@ -286,7 +286,7 @@ def _decoder(config: Mapping[str, Any], where: str) -> DecoderConfig:
     )
 
 
-def _ids(value: object) -> list[int]:
+def _ids(value: Any) -> list[int]:  # noqa: ANN401 - an id, a list of them, or nothing
     if value is None:
         return []
     return [int(item) for item in (value if isinstance(value, list) else [value])]

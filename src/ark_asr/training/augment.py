@@ -1,4 +1,4 @@
-"""Changing sound so that a model hears more than was recorded. All randomness comes from ``rng``."""
+"""Changing sound so that a model hears more than was recorded; all chance comes from ``rng``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _with_noise(samples: FloatArray, snr_db: float, rng: np.random.Generator) ->
     speech_power = float(np.mean(np.square(samples))) + 1e-12
     noise_power = float(np.mean(np.square(noise))) + 1e-12
     scale = np.sqrt(speech_power / noise_power / 10 ** (snr_db / 10))
-    return (samples + scale * noise).astype(np.float32)
+    return np.asarray(samples + scale * noise, dtype=np.float32)
 
 
 def mask_mel(mel: FloatArray, config: AugmentConfig, rng: np.random.Generator) -> FloatArray:

@@ -154,7 +154,7 @@ class TrainConfig:
         """Read a TOML file; relative paths in it are relative to it.
 
         Raises:
-            OptionError: No such file, not TOML, or a key that is unknown, missing or of a wrong type.
+            OptionError: No such file, not TOML, or a key that is unknown, missing or mistyped.
         """
         path = Path(path)
         try:
@@ -228,7 +228,7 @@ def _build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     return kind(**values)
 
 
-def _scalar(default: object, value: Any, where: str) -> object:
+def _scalar(default: object, value: object, where: str) -> object:
     if isinstance(default, tuple):
         if not isinstance(value, list):
             raise OptionError(f"{where} must be an array")

@@ -1,7 +1,7 @@
 """From manifests to batches: deterministic, resumable, and loud about what cannot be read.
 
-The order of batches depends on the seed alone and the sound of a clip on the seed, the epoch and its
-row, so a run that goes on from a checkpoint sees what an uninterrupted one would have seen.
+The order of batches depends on the seed alone and the sound of a clip on the seed, the epoch and
+its row, so a run that goes on from a checkpoint sees what an uninterrupted one would have seen.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def read_samples(row: Row, sample_rate: int) -> FloatArray:
     """
     if row.end is not None and row.audio.endswith(".wav"):
         with wave.open(row.audio) as file:
-            if (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (sample_rate, 1, 2):
+            form = file.getframerate(), file.getnchannels(), file.getsampwidth()
+            if form == (sample_rate, 1, 2):
                 first = round(row.begin * sample_rate)
                 file.setpos(first)
                 data = file.readframes(round(row.end * sample_rate) - first)
@@ -201,8 +202,8 @@ def plan(
 ) -> list[tuple[int, list[int]]]:
     """The first ``batches`` batches of a run: the epoch and the row numbers of each.
 
-    Rows of similar length go together. While the ramp lasts, a batch whose clips are longer than the
-    limit of the moment waits until the limit has grown.
+    Rows of similar length go together. While the ramp lasts, a batch whose clips are longer than
+    the limit of the moment waits until the limit has grown.
     """
     order: list[tuple[int, list[int]]] = []
     epoch = 0

@@ -41,8 +41,10 @@ class Ranks:
         tensors = list(tensors)
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         dist.all_reduce(flat)
-        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-            tensor.copy_(part.view_as(tensor))
+        begin = 0
+        for tensor in tensors:
+            tensor.copy_(flat[begin : begin + tensor.numel()].view_as(tensor))
+            begin += tensor.numel()
 
     def wait(self) -> None:
         """Wait until all processes are here."""

@@ -22,9 +22,10 @@ from torch.utils.data import DataLoader, Subset
 
 from ark_asr.engines.torch import TorchEngine
 from ark_asr.errors import OptionError
-from ark_asr.modeling.model import WEIGHTS_FILE, ArkForConditionalGeneration
+from ark_asr.modeling.model import ArkForConditionalGeneration
 from ark_asr.models.config import ModelConfig
 from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.models.weights import WEIGHTS_FILE
 from ark_asr.training import checkpoint
 from ark_asr.training.config import OptimConfig, TrainConfig
 from ark_asr.training.data import IGNORED, Batch, Batches, gather_rows, plan, read_manifest
@@ -75,6 +76,11 @@ def main(config_path: str | Path, *, resume: bool = False, skip_bad: bool = Fals
     return best if best.is_dir() else checkpoint.numbered(output)[-1]
 
 
+def say(line: str) -> None:
+    """One line for whoever watches, at once."""
+    print(line, flush=True)
+
+
 def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool) -> Run:
     """Load or draw the model, plan the batches, restore the state of a run that goes on."""
     if config.threads:
@@ -97,7 +103,9 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool) -> Run:
         checkpoint.draw_weights(model, config.seed)
     model.to(device).train()
     torch.manual_seed(config.seed)
-    ctc = nn.Linear(model.config.decoder.hidden_size, model.config.decoder.vocab_size + 1).to(device)
+    ctc = nn.Linear(model.config.decoder.hidden_size, model.config.decoder.vocab_size + 1).to(
+        device
+    )
 
     rows, too_long = gather_rows(config.data.train, config.data.max_seconds)
     portions = config.optim.steps * config.optim.accumulate * ranks.size
@@ -110,9 +118,11 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool) -> Run:
     if ranks.first:
         hours = sum(row.seconds for row in rows) / 3600
         size = sum(p.numel() for p in model.parameters()) / 1e6
-        print(f"{size:.2f} M parameters; {len(rows):,} clips, {hours:.1f} h per epoch "
-              f"({too_long:,} longer than {config.data.max_seconds:g} s left out); "
-              f"update {run.step} of {config.optim.steps}; {ranks.size} x {device}", flush=True)  # fmt: skip
+        say(
+            f"{size:.2f} M parameters; {len(rows):,} clips, {hours:.1f} h per epoch "
+            f"({too_long:,} longer than {config.data.max_seconds:g} s left out); "
+            f"update {run.step} of {config.optim.steps}; {ranks.size} x {device}"
+        )
     return run
 
 
@@ -121,8 +131,8 @@ def optimisers(
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside layers, AdamW for everything else.
 
-    Muon (Jordan et al., 2024) orthogonalises the momentum of a matrix; ``match_rms_adamw`` gives its
-    steps the size of AdamW's, so that both learning rates mean the same.
+    Muon (Jordan et al., 2024) orthogonalises the momentum of a matrix; ``match_rms_adamw`` gives
+    its steps the size of AdamW's, so that both learning rates mean the same.
     """
     inner = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     if not model.config.decoder.tied_head:
@@ -143,8 +153,8 @@ def optimisers(
 def train(run: Run, journal: Journal | None) -> None:
     """The loop: batches, loss, update; log, evaluate and save when it is time."""
     config = run.config
-    clock, heard = time.monotonic(), 0.0
-    sums: Tensor | None = None
+    clock, heard, since = time.monotonic(), 0.0, run.step
+    sums = torch.zeros(3)
     for portion in _portions(run):
         factor = rate_factor(run.step, config.optim)
         for optimiser, peak in zip(
@@ -152,27 +162,29 @@ def train(run: Run, journal: Journal | None) -> None:
         ):
             for group in optimiser.param_groups:
                 group["lr"] = peak * factor
-        losses = update(run, portion)
-        sums = losses if sums is None else sums + losses
+        sums += update(run, portion)
         run.step += 1
         heard += sum(float(batch.frames.sum()) for batch in portion) / 100 * run.ranks.size
-        if run.step % config.log_every == 0 and journal and sums is not None:
-            spoken, listened, norm = (sums / config.log_every).tolist()
+        if run.step % config.log_every == 0 and journal:
+            spoken, listened, norm = (sums / (run.step - since)).tolist()
             seconds = time.monotonic() - clock
             values = {"loss": spoken, "ctc": listened, "grad_norm": norm, "rate": factor,
                       "rtfx": heard / seconds, "skipped": len(run.skipped)}  # fmt: skip
             journal.write(run.step, values)
-            print(f"{run.step:6d}  loss {spoken:.3f}  ctc {listened:.3f}  norm {norm:.2f}  "
-                  f"rate {factor:.3f}  {heard / seconds:.0f} s/s", flush=True)  # fmt: skip
+            say(
+                f"{run.step:6d}  loss {spoken:.3f}  ctc {listened:.3f}  norm {norm:.2f}  "
+                f"rate {factor:.3f}  {heard / seconds:.0f} s/s"
+            )
         if run.step % config.log_every == 0:
-            clock, heard, sums = time.monotonic(), 0.0, None
+            clock, heard, since = time.monotonic(), 0.0, run.step
+            sums.zero_()
         last = run.step == config.optim.steps
         if run.step % config.eval_every == 0 or last:
             evaluate(run, journal)
         if run.step % config.save_every == 0 or last:
             save(run)
     for line in run.skipped:
-        print(f"skipped: {line}")
+        say(f"skipped: {line}")
 
 
 def _portions(run: Run) -> Iterator[list[Batch]]:
@@ -201,8 +213,8 @@ def _portions(run: Run) -> Iterator[list[Batch]]:
 def update(run: Run, portion: list[Batch]) -> Tensor:
     """One step of the optimisers over all batches of all processes.
 
-    Losses are summed over tokens, gradients over batches and processes, and only then divided by the
-    number of tokens: how an update is cut into batches does not change it.
+    Losses are summed over tokens, gradients over batches and processes, and only then divided by
+    the number of tokens: how an update is cut into batches does not change it.
 
     Returns:
         Decoder loss, CTC loss (both per token) and gradient norm, float32 ``[3]``.
@@ -214,8 +226,7 @@ def update(run: Run, portion: list[Batch]) -> Tensor:
     for batch in portion:
         spoken, listened = losses(run, batch)
         tokens = int((batch.labels != IGNORED).sum())
-        # Every transcript token is counted once by each loss; the decoder's also has the end tokens.
-        (spoken + ctc_weight * listened).backward()
+        torch.autograd.backward(spoken + ctc_weight * listened)
         totals += totals.new_tensor(
             [spoken.detach(), tokens, listened.detach(), int(batch.transcript_lengths.sum())]
         )
@@ -290,10 +301,12 @@ def evaluate(run: Run, journal: Journal | None) -> None:
             found = score([row.text for row in rows], texts)
             name = Path(manifest).stem
             rates[f"wer/{name}"] = found.wer
-            print(f"{run.step:6d}  {name}: WER {100 * found.wer:.2f} % "
-                  f"({found.errors} of {found.words} words, {found.clips} clips)", flush=True)  # fmt: skip
+            say(
+                f"{run.step:6d}  {name}: WER {100 * found.wer:.2f} % "
+                f"({found.errors} of {found.words} words, {found.clips} clips)"
+            )
             for reference, hypothesis in found.pairs[:3]:
-                print(f"        {reference}\n     -> {hypothesis}", flush=True)
+                say(f"        {reference}\n     -> {hypothesis}")
         journal.write(run.step, rates)
         journal.draw()
         run.model.train()

@@ -41,7 +41,8 @@ class Score:
 
 def plain(text: str) -> str:
     """The form in which words are compared: lower case, no punctuation but apostrophes."""
-    kept = "".join(c if c.isalnum() or c == "'" else " " for c in text.lower().replace("’", "'"))
+    text = text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    kept = "".join(c if c.isalnum() or c == "'" else " " for c in text)
     return " ".join(kept.split())
 
 
