@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import platform
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ark_asr.engines import load_engine
+from ark_asr.engines import load_engine, ort
 from ark_asr.engines.ort import OnnxEngine, _encoder_groups, _prefill_groups, default_threads
 from ark_asr.engines.scripted import ScriptedEngine
 from ark_asr.errors import ModelFormatError, ModelNotFoundError, OptionError
 from ark_asr.graphs.convert import build_package
+from ark_asr.graphs.probe import build_probe
 from ark_asr.models.config import ModelConfig
 from ark_asr.types import Prompt
 from checkpoints import write_checkpoint
@@ -106,6 +109,22 @@ def test_another_format_version(package):
     (package / "ark_asr.json").write_text(json.dumps(data | {"format_version": 99}))
     with pytest.raises(ModelFormatError, match="format version 99"):
         OnnxEngine.load(package)
+
+
+def test_the_exact_int8_kernel_gives_the_same_numbers(package, monkeypatch):
+    """What an x86 without VNNI is made to use, run here."""
+    usual = OnnxEngine.load(package)
+    monkeypatch.setattr(ort, "int8_saturates", lambda: True)
+    exact = OnnxEngine.load(package)
+    found = [engine.start(prompts(engine.config, 5, 9), 1).logits for engine in (usual, exact)]
+    np.testing.assert_allclose(*found, atol=1e-4)
+
+
+def test_the_probe_is_the_one_that_is_built(tmp_path):
+    build_probe(tmp_path / "probe.onnx")
+    shipped = Path(ort.__file__).parent / "probe.onnx"
+    assert shipped.read_bytes() == (tmp_path / "probe.onnx").read_bytes()
+    assert not ort.int8_saturates() or platform.machine() in ("x86_64", "AMD64")
 
 
 def test_threads(package):

@@ -32,8 +32,8 @@ def built(request, tmp_path_factory):
     config = write_checkpoint(folder / "source", **GEOMETRIES[request.param])
     build_package(folder / "source", folder / "fp32", precision="fp32")
     build_package(folder / "source", folder / "int8", precision="int8")
-    with Weights.open(folder / "source") as weights:
-        reference = Reference(config, {name: weights[name] for name in weights.shapes})
+    weights = Weights.open(folder / "source")
+    reference = Reference(config, {name: weights[name] for name in weights.shapes})
     tokenizer = Tokenizer.load(folder / "source", config)
     rng = np.random.default_rng(7)
     mels = [rng.standard_normal((128, n)).astype(np.float32) * 0.5 for n in FRAMES]

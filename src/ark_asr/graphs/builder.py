@@ -26,6 +26,7 @@ _PAGE = 4096
 _INLINE_LIMIT = 16 * 1024  # smaller tensors live in the graph file
 
 FLOAT, INT32, INT64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64
+UINT8 = TensorProto.UINT8
 
 
 class DataFile:

@@ -80,11 +80,9 @@ def build_package(
             "attention needs a multiple of 8"
         )
     dest.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        Weights.open(source) as weights,
-        tempfile.TemporaryDirectory(prefix=f".{dest.name}.", dir=dest.parent) as made,
-    ):
-        weights.check(config)
+    weights = Weights.open(source)
+    weights.check(config)
+    with tempfile.TemporaryDirectory(prefix=f".{dest.name}.", dir=dest.parent) as made:
         folder = Path(made) / "package"
         folder.mkdir()
         steps = config.encoder.layers + config.decoder.layers + 2

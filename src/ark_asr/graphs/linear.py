@@ -12,6 +12,7 @@ from ark_asr.graphs.builder import GraphBuilder
 from ark_asr.types import FloatArray
 
 _LEVELS = 127  # symmetric: -127 to 127
+_ROWS_AT_ONCE = 4096
 
 
 class Linear(Protocol):
@@ -81,10 +82,15 @@ class Int8Linear:
 
 def quantize_rows(weight: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
     """Symmetric int8 per row: values ``[rows, columns]`` and scales ``[rows]``."""
-    scales = np.abs(weight).max(axis=1) / np.float32(_LEVELS)
+    scales = np.maximum(weight.max(axis=1), -weight.min(axis=1)) / np.float32(_LEVELS)
     scales[scales == 0] = 1.0
-    values = np.rint(weight / scales[:, None]).astype(np.int8)
-    return values, scales.astype(np.float32)
+    values = np.empty(weight.shape, np.int8)
+    for first in range(
+        0, len(weight), _ROWS_AT_ONCE
+    ):  # a whole head would need its size twice more
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        values[rows] = np.rint(weight[rows] / scales[rows, None])
+    return values, scales
 
 
 def linear_for(precision: str) -> Linear:

@@ -1,9 +1,8 @@
 """Safetensors weights read one tensor at a time, without torch.
 
 Written here because the published checkpoints are bfloat16, which numpy does not have: a bfloat16
-is the upper half of a float32, so a shift reads it exactly. Files are memory-mapped, so memory
-holds one tensor at a time. The format: https://huggingface.co/docs/safetensors (8 bytes of header
-length, JSON header, data).
+is the upper half of a float32, so a shift reads it exactly. The format:
+https://huggingface.co/docs/safetensors (8 bytes of header length, JSON header, data).
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import numpy as np
 
@@ -33,7 +30,7 @@ POSITIONS = "audio_encoder.whisper.embed_positions.weight"
 
 # The reference reader has the same limit; a longer header is not a header.
 _MAX_HEADER = 100_000_000
-_ITEM_SIZES = {"BF16": 2, "F16": 2, "F32": 4}
+_TYPES = {name: np.dtype(code) for name, code in (("BF16", "<u2"), ("F16", "<f2"), ("F32", "<f4"))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,6 @@ class Weights:
 
     def __init__(self, tensors: Mapping[str, StoredTensor], where: Path) -> None:
         self._tensors = dict(tensors)
-        self._maps: dict[Path, np.memmap[Any, np.dtype[np.uint8]]] = {}
         self.where = where
 
     @classmethod
@@ -108,15 +104,14 @@ class Weights:
             ModelFormatError: It holds infinities or NaN.
         """
         tensor = self._tensors[name]
-        if tensor.file not in self._maps:
-            self._maps[tensor.file] = np.memmap(tensor.file, dtype=np.uint8, mode="r")
-        raw = self._maps[tensor.file][tensor.begin : tensor.end]
+        size = math.prod(tensor.shape)
+        stored = np.fromfile(tensor.file, _TYPES[tensor.dtype], size, offset=tensor.begin)
         if tensor.dtype == "BF16":
-            bits = raw.view("<u2").astype(np.uint32)
+            bits = stored.astype(np.uint32)
             bits <<= 16
             values = bits.view(np.float32)
         else:
-            values = raw.view("<f2" if tensor.dtype == "F16" else "<f4").astype(np.float32)
+            values = stored.astype(np.float32, copy=False)
         if not np.isfinite(values).all():
             raise ModelFormatError(f"{tensor.file}: {name} holds values that are not finite")
         return values.reshape(tensor.shape)
@@ -144,19 +139,6 @@ class Weights:
                 f"{self.where}: unknown tensors are ignored: {_list(unknown)}", ArkWarning,
                 stacklevel=2,
             )  # fmt: skip
-
-    def close(self) -> None:
-        """Give the files back."""
-        self._maps.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self.close()
 
 
 def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -242,12 +224,12 @@ def _entry(path: Path, name: str, entry: object, data: int) -> StoredTensor:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]  # type: ignore[index]
     except (KeyError, TypeError, ValueError):
         raise ModelFormatError(f"{path}: {name} lacks dtype, shape or data_offsets") from None
-    if dtype not in _ITEM_SIZES:
+    if dtype not in _TYPES:
         raise ModelFormatError(f"{path}: {name} is {dtype}; BF16, F16 and F32 are known")
     numbers = [*shape, begin, end] if isinstance(shape, list) else [None]
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise ModelFormatError(f"{path}: shape or offsets of {name} are not whole numbers")
-    if end - begin != math.prod(shape) * _ITEM_SIZES[dtype]:
+    if end - begin != math.prod(shape) * _TYPES[dtype].itemsize:
         raise ModelFormatError(f"{path}: offsets of {name} do not fit its shape {shape}")
     return StoredTensor(path, dtype, tuple(shape), data + begin, data + end)
 
