@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +39,9 @@ def save(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for name in _COPIED:
-        if (Path(config.start) / name).is_file():
-            shutil.copyfile(Path(config.start) / name, partial / name)
-    (partial / RECIPE_FILE).write_text(json.dumps(asdict(config), indent=2) + "\n")
+        if (config.path(config.start) / name).is_file():
+            shutil.copyfile(config.path(config.start) / name, partial / name)
+    (partial / RECIPE_FILE).write_text(json.dumps(config.as_written(), indent=2) + "\n")
     model.save(partial)
     if state is not None:
         torch.save(state, partial / STATE_FILE)

@@ -133,6 +133,7 @@ class TrainConfig:
         eval_every: Updates between evaluations.
         save_every: Updates between checkpoints.
         keep: Checkpoints that are kept; the best on dev is kept besides.
+        base: Folder of the recipe, to which its paths are relative.
     """
 
     start: str
@@ -145,6 +146,7 @@ class TrainConfig:
     eval_every: int = 500
     save_every: int = 250
     keep: int = 2
+    base: str = "."
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
@@ -163,22 +165,19 @@ class TrainConfig:
             raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise OptionError(f"{path}: not valid TOML ({error})") from None
-        config = _build(cls, table, str(path))
-        base = path.resolve().parent
-
-        def at(name: str) -> str:
-            return str((base / Path(name).expanduser()).resolve())
-
-        data = dataclasses.replace(
-            config.data,
-            train=tuple(dataclasses.replace(s, manifest=at(s.manifest)) for s in config.data.train),
-            dev=tuple(at(name) for name in config.data.dev),
-        )
-        config = dataclasses.replace(
-            config, start=at(config.start), output=at(config.output), data=data
-        )
+        config = _build(cls, {**table, "base": str(path.resolve().parent)}, str(path))
         config._check(str(path))
         return config
+
+    def path(self, name: str) -> Path:
+        """A path of the recipe, which is relative to the recipe's own folder."""
+        return (Path(self.base) / Path(name).expanduser()).resolve()
+
+    def as_written(self) -> dict[str, Any]:
+        """All values, defaults included, with paths as the recipe has them."""
+        values = dataclasses.asdict(self)
+        del values["base"]
+        return values
 
     def _check(self, where: str) -> None:
         if not self.data.train:

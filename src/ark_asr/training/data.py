@@ -6,6 +6,7 @@ its row, so a run that goes on from a checkpoint sees what an uninterrupted one 
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import wave
@@ -206,12 +207,17 @@ def plan(
     the limit of the moment waits until the limit has grown.
     """
     order: list[tuple[int, list[int]]] = []
-    epoch = 0
-    while len(order) < batches:
-        order += [(epoch, batch) for batch in _epoch(rows, config, seed, epoch)]
-        epoch += 1
+    epochs = itertools.count()
+
+    def extend(length: int) -> None:
+        while len(order) < length:
+            epoch = next(epochs)
+            order.extend((epoch, batch) for batch in _epoch(rows, config, seed, epoch))
+
     if config.ramp_steps:
+        extend(config.ramp_steps)
         order = list(_ramped(order, rows, config))
+    extend(batches)
     return order[:batches]
 
 

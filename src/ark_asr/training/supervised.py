@@ -64,7 +64,7 @@ def main(config_path: str | Path, *, resume: bool = False, skip_bad: bool = Fals
             already has checkpoints and ``resume`` was not asked for.
     """
     run = prepare(TrainConfig.load(config_path), resume=resume, skip_bad=skip_bad)
-    output = Path(run.config.output)
+    output = run.config.path(run.config.output)
     journal = Journal(output, run.step) if run.ranks.first else None
     try:
         train(run, journal)
@@ -89,17 +89,17 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool) -> Run:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     ranks = Ranks.join(device)
-    output = Path(config.output)
+    output = config.path(config.output)
     latest = checkpoint.latest(output)
     if latest and not resume:
         raise OptionError(f"{output} has checkpoints already: add --resume, or name another output")
 
-    source = Path(config.start)
-    tokenizer = Tokenizer.load(source)
-    if (source / WEIGHTS_FILE).is_file():
-        model = ArkForConditionalGeneration.load(source)
+    start = config.path(config.start)
+    tokenizer = Tokenizer.load(start)
+    if (start / WEIGHTS_FILE).is_file():
+        model = ArkForConditionalGeneration.load(start)
     else:
-        model = ArkForConditionalGeneration(ModelConfig.load(source))
+        model = ArkForConditionalGeneration(ModelConfig.load(start))
         checkpoint.draw_weights(model, config.seed)
     model.to(device).train()
     torch.manual_seed(config.seed)
@@ -107,7 +107,11 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool) -> Run:
         device
     )
 
-    rows, too_long = gather_rows(config.data.train, config.data.max_seconds)
+    sources = [
+        dataclasses.replace(source, manifest=str(config.path(source.manifest)))
+        for source in config.data.train
+    ]
+    rows, too_long = gather_rows(sources, config.data.max_seconds)
     portions = config.optim.steps * config.optim.accumulate * ranks.size
     order = plan(rows, config.data, seed=config.seed, batches=portions)
     batches = Batches(rows, order, tokenizer, config.augment, seed=config.seed, skip_bad=skip_bad)
@@ -294,7 +298,7 @@ def evaluate(run: Run, journal: Journal | None) -> None:
         engine = TorchEngine(run.model, run.tokenizer.suppressed_ids)
         rates: dict[str, Any] = {}
         for manifest in run.config.data.dev:
-            rows = read_manifest(manifest)
+            rows = read_manifest(run.config.path(manifest))
             limit = run.config.data.dev_limit or len(rows)
             rows = rows[:: max(len(rows) // limit, 1)][:limit]
             texts = transcribe_rows(engine, run.tokenizer, rows)
@@ -313,14 +317,15 @@ def evaluate(run: Run, journal: Journal | None) -> None:
         mean = sum(rates.values()) / len(rates)
         if mean < run.best:
             run.best = mean
-            checkpoint.save(Path(run.config.output) / "best", run.model, run.config, None)
+            best = run.config.path(run.config.output) / "best"
+            checkpoint.save(best, run.model, run.config, None)
     run.ranks.wait()
 
 
 def save(run: Run) -> None:
     """A numbered checkpoint to go on from; older ones beyond ``keep`` are removed."""
     if run.ranks.first:
-        output = Path(run.config.output)
+        output = run.config.path(run.config.output)
         state = {
             "step": run.step,
             "best": run.best,
@@ -328,7 +333,6 @@ def save(run: Run) -> None:
             "ctc": run.ctc.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in run.optimisers],
             "rng": torch.get_rng_state(),
-            "config": dataclasses.asdict(run.config),
         }
         checkpoint.save(output / f"step-{run.step:07d}", run.model, run.config, state)
         for old in checkpoint.numbered(output)[: -run.config.keep]:
