@@ -14,9 +14,11 @@ import torch
 import checkpoints
 from ark_asr.errors import OptionError
 from ark_asr.modeling.model import ArkForConditionalGeneration
+from ark_asr.models.config import ModelConfig
 from ark_asr.training import checkpoint, supervised
 from ark_asr.training.config import OptimConfig, TrainConfig
 from ark_asr.training.journal import read_log
+from ark_asr.training.optim import optimisers, rate_factor
 from ark_asr.training.validate import plain, score
 
 RATE = 16_000
@@ -156,7 +158,7 @@ def test_a_missing_recording_stops_the_run_with_its_name(material, tmp_path):
 
 def test_learning_rate():
     config = OptimConfig(steps=100, warmup=10, decay=0.5, floor=0.1)
-    factors = [supervised.rate_factor(step, config) for step in range(101)]
+    factors = [rate_factor(step, config) for step in range(101)]
     assert factors[0] == pytest.approx(0.1)
     assert factors[9:51] == [1.0] * 42
     assert factors[75] == pytest.approx(0.55)
@@ -165,14 +167,14 @@ def test_learning_rate():
 
 
 def test_every_parameter_moves_by_exactly_one_optimiser(byte_checkpoint):
-    config = supervised.ModelConfig.load(byte_checkpoint)
+    config = ModelConfig.load(byte_checkpoint)
     for tied in (True, False):
         decoder = dataclasses.replace(config.decoder, tied_head=tied)
         model = ArkForConditionalGeneration(dataclasses.replace(config, decoder=decoder))
         ctc = torch.nn.Linear(4, 4)
         moved = [
             id(p)
-            for optimiser in supervised.optimisers(model, ctc, OptimConfig())
+            for optimiser in optimisers(model, ctc, OptimConfig())
             for group in optimiser.param_groups
             for p in group["params"]
         ]

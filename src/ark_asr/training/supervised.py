@@ -27,9 +27,10 @@ from ark_asr.models.config import ModelConfig
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.models.weights import WEIGHTS_FILE
 from ark_asr.training import checkpoint
-from ark_asr.training.config import OptimConfig, TrainConfig
+from ark_asr.training.config import TrainConfig
 from ark_asr.training.data import IGNORED, Batch, Batches, gather_rows, plan, read_manifest
 from ark_asr.training.journal import Journal
+from ark_asr.training.optim import optimisers, rate_factor
 from ark_asr.training.ranks import Ranks
 from ark_asr.training.validate import score, transcribe_rows
 
@@ -128,30 +129,6 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool) -> Run:
             f"update {run.step} of {config.optim.steps}; {ranks.size} x {device}"
         )
     return run
-
-
-def optimisers(
-    model: ArkForConditionalGeneration, ctc: nn.Linear, config: OptimConfig
-) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside layers, AdamW for everything else.
-
-    Muon (Jordan et al., 2024) orthogonalises the momentum of a matrix; ``match_rms_adamw`` gives
-    its steps the size of AdamW's, so that both learning rates mean the same.
-    """
-    inner = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
-    if not model.config.decoder.tied_head:
-        inner = [p for p in inner if p is not model.lm_head.weight]
-    chosen = {id(p) for p in inner}
-    others = [p for p in [*model.parameters(), *ctc.parameters()] if id(p) not in chosen]
-    return [
-        torch.optim.Muon(
-            inner, lr=config.matrix_rate, weight_decay=config.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
-        ),
-        torch.optim.AdamW(
-            others, lr=config.other_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
-        ),
-    ]  # fmt: skip
 
 
 def train(run: Run, journal: Journal | None) -> None:
@@ -277,17 +254,6 @@ def losses(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
         zero_infinity=True,  # more tokens than slots: such a clip teaches the decoder only
     )
     return spoken, listened
-
-
-def rate_factor(step: int, config: OptimConfig) -> float:
-    """Linear warm-up, constant, then cosine to ``floor`` over the last ``decay`` of the run."""
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    start = max(config.steps * (1 - config.decay), config.warmup)
-    if step < start:
-        return 1.0
-    done = min((step - start) / max(config.steps - start, 1), 1.0)
-    return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def evaluate(run: Run, journal: Journal | None) -> None:
