@@ -37,7 +37,7 @@ clean:
 
 # The stamps: installed again only when pyproject.toml changed since.
 $(VENV)/.lite: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e .
 	@touch $@
 
 $(VENV)/.full: pyproject.toml | $(BIN)/python
