@@ -160,16 +160,23 @@ class AudioEncoder(nn.Module):
 
         Row ``i`` has ``config.audio_slots(frames[i])`` embeddings; what follows them is noise.
         """
-        x = self.layer_norm(self.whisper(mels, frames))
-        merge = self.config.merge_factor
+        return self.adapt(self.listen(mels, frames))
+
+    def listen(self, mels: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Log-mels to encoder states ``[batch, (frames + 1) // 2, size]``, zero behind a clip."""
+        x = cast(Tensor, self.layer_norm(self.whisper(mels, frames)))
         if frames is not None:  # a clip too short for one slot is completed with zeros, not noise
             x = x * _before((frames + 1) // 2, x.shape[1])[..., None]
+        return x
+
+    def adapt(self, x: Tensor) -> Tensor:
+        """Encoder states to audio embeddings; frames that fill no slot are left out."""
+        merge = self.config.merge_factor
         if x.shape[1] < merge:
             x = functional.pad(x, (0, 0, 0, merge - x.shape[1]))
         slots = x.shape[1] // merge
-        return cast(
-            Tensor, self.adapting(x[:, : slots * merge].unflatten(1, (slots, -1)).flatten(2))
-        )
+        merged = x[:, : slots * merge].reshape(len(x), slots, -1)
+        return cast(Tensor, self.adapting(merged))
 
 
 def _before(lengths: Tensor, size: int) -> Tensor:

@@ -100,9 +100,9 @@ class OptimConfig:
         floor: Final fraction of the peak rate.
         accumulate: Batches per update and process.
         clip: Largest norm of the gradient.
-        ctc_weight: Weight of the auxiliary CTC loss on the audio embeddings; its projection is not
+        ctc_weight: Weight of the auxiliary CTC losses, see `listening`; their projections are not
             part of the model.
-        ctc_final: Weight of that loss at the end of the run.
+        ctc_final: Weight of those losses at the end of the run.
     """
 
     matrix_rate: float = 2e-3

@@ -104,6 +104,8 @@ class Batch:
         labels: ``token_ids`` one step ahead where the model must answer, else ``IGNORED``.
         transcripts: Transcript ids without end token, int64 ``[sum of lengths]``, for CTC.
         transcript_lengths: int64 ``[batch]``.
+        letters: UTF-8 bytes of the transcripts, int64 ``[sum of lengths]``, for CTC.
+        letter_lengths: int64 ``[batch]``.
         skipped: One line per recording that could not be read.
     """
 
@@ -113,6 +115,8 @@ class Batch:
     labels: Tensor
     transcripts: Tensor
     transcript_lengths: Tensor
+    letters: Tensor
+    letter_lengths: Tensor
     skipped: tuple[str, ...] = ()
 
 
@@ -175,6 +179,7 @@ def collate(
         token_rows.append(torch.tensor(ids[:-1]))
         label_rows.append(torch.tensor([IGNORED] * (len(prompt) - 1) + ids[len(prompt) :]))
         transcripts.append(torch.tensor(transcript, dtype=torch.long))
+    letters = [torch.tensor(list(text.encode()), dtype=torch.long) for text in texts]
     pad = torch.nn.utils.rnn.pad_sequence
     return Batch(
         mels=padded,
@@ -183,6 +188,8 @@ def collate(
         labels=pad(label_rows, batch_first=True, padding_value=IGNORED),
         transcripts=torch.cat(transcripts),
         transcript_lengths=torch.tensor([len(t) for t in transcripts]),
+        letters=torch.cat(letters),
+        letter_lengths=torch.tensor([len(t) for t in letters]),
         skipped=skipped,
     )
 

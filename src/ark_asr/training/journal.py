@@ -60,11 +60,11 @@ def draw_curves(log: Path, target: Path) -> None:
     rows = read_log(log)
     figure = Figure(figsize=(9, 7), layout="constrained")
     losses, rates = figure.subplots(2, 1, sharex=True)
-    for name in ("loss", "ctc"):
+    for name in ("loss", "ctc_bytes", "ctc_tokens"):
         points = [(row["step"], row[name]) for row in rows if name in row]
         if points:
             losses.plot(*zip(*points, strict=True), label=name, linewidth=0.8)
-    losses.set_ylabel("nats per token")
+    losses.set_ylabel("nats per token or byte")
     losses.set_yscale("log")
     losses.legend()
     names = sorted({name for row in rows for name in row if name.startswith("wer/")})

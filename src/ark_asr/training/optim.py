@@ -12,7 +12,7 @@ from ark_asr.training.config import OptimConfig
 
 
 def optimisers(
-    model: ArkForConditionalGeneration, ctc: nn.Linear, config: OptimConfig
+    model: ArkForConditionalGeneration, listening: nn.Module, config: OptimConfig
 ) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside layers, AdamW for everything else.
 
@@ -23,7 +23,7 @@ def optimisers(
     if not model.config.decoder.tied_head:
         inner = [p for p in inner if p is not model.lm_head.weight]
     chosen = {id(p) for p in inner}
-    others = [p for p in [*model.parameters(), *ctc.parameters()] if id(p) not in chosen]
+    others = [p for p in [*model.parameters(), *listening.parameters()] if id(p) not in chosen]
     return [
         torch.optim.Muon(
             inner, lr=config.matrix_rate, weight_decay=config.weight_decay,

@@ -1,8 +1,8 @@
 """Supervised training: from manifests to a checkpoint that transcribes.
 
-Read it from :func:`main` down. Loss is the cross-entropy of the transcript and its end token; an
-auxiliary CTC loss on the audio embeddings teaches a new encoder to listen before the decoder has
-learnt to attend, and is dropped from the checkpoint.
+Read it from :func:`main` down. Loss is the cross-entropy of the transcript and its end token;
+auxiliary CTC losses teach a new encoder to listen before the decoder has learnt to attend, and are
+dropped from the checkpoint.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ark_asr.training import checkpoint
 from ark_asr.training.config import TrainConfig
 from ark_asr.training.data import IGNORED, Batch, Batches, gather_rows, plan, read_manifest
 from ark_asr.training.journal import Journal
+from ark_asr.training.listening import Listening
 from ark_asr.training.optim import optimisers, rate_factor
 from ark_asr.training.ranks import Ranks
 from ark_asr.training.validate import score, transcribe_rows
@@ -44,7 +45,7 @@ class Run:
     ranks: Ranks
     tokenizer: Tokenizer
     model: ArkForConditionalGeneration
-    ctc: nn.Linear
+    listening: Listening
     optimisers: list[torch.optim.Optimizer]
     batches: Batches
     step: int = 0
@@ -104,9 +105,7 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool) -> Run:
         checkpoint.draw_weights(model, config.seed)
     model.to(device).train()
     torch.manual_seed(config.seed)
-    ctc = nn.Linear(model.config.decoder.hidden_size, model.config.decoder.vocab_size + 1).to(
-        device
-    )
+    listening = Listening(model.config).to(device)
 
     sources = [
         dataclasses.replace(source, manifest=str(config.path(source.manifest)))
@@ -116,8 +115,8 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool) -> Run:
     portions = config.optim.steps * config.optim.accumulate * ranks.size
     order = plan(rows, config.data, seed=config.seed, batches=portions)
     batches = Batches(rows, order, tokenizer, config.augment, seed=config.seed, skip_bad=skip_bad)
-    run = Run(config, device, ranks, tokenizer, model, ctc, optimisers(model, ctc, config.optim),
-              batches)  # fmt: skip
+    moving = optimisers(model, listening, config.optim)
+    run = Run(config, device, ranks, tokenizer, model, listening, moving, batches)
     if latest:
         restore(run, latest)
     if ranks.first:
@@ -135,7 +134,7 @@ def train(run: Run, journal: Journal | None) -> None:
     """The loop: batches, loss, update; log, evaluate and save when it is time."""
     config = run.config
     clock, heard, since = time.monotonic(), 0.0, run.step
-    sums = torch.zeros(3)
+    sums = torch.zeros(4)
     for portion in _portions(run):
         factor = rate_factor(run.step, config.optim)
         for optimiser, peak in zip(
@@ -147,14 +146,16 @@ def train(run: Run, journal: Journal | None) -> None:
         run.step += 1
         heard += sum(float(batch.frames.sum()) for batch in portion) / 100 * run.ranks.size
         if run.step % config.log_every == 0 and journal:
-            spoken, listened, norm = (sums / (run.step - since)).tolist()
+            spoken, letters, tokens, norm = (sums / (run.step - since)).tolist()
             seconds = time.monotonic() - clock
-            values = {"loss": spoken, "ctc": listened, "grad_norm": norm, "rate": factor,
-                      "rtfx": heard / seconds, "skipped": len(run.skipped)}  # fmt: skip
+            values = {
+                "loss": spoken, "ctc_bytes": letters, "ctc_tokens": tokens, "grad_norm": norm,
+                "rate": factor, "rtfx": heard / seconds, "skipped": len(run.skipped),
+            }  # fmt: skip
             journal.write(run.step, values)
             say(
-                f"{run.step:6d}  loss {spoken:.3f}  ctc {listened:.3f}  norm {norm:.2f}  "
-                f"rate {factor:.3f}  {heard / seconds:.0f} s/s"
+                f"{run.step:6d}  loss {spoken:.3f}  ctc {letters:.3f} {tokens:.3f}  "
+                f"norm {norm:.2f}  rate {factor:.3f}  {heard / seconds:.0f} s/s"
             )
         if run.step % config.log_every == 0:
             clock, heard, since = time.monotonic(), 0.0, run.step
@@ -198,27 +199,26 @@ def update(run: Run, portion: list[Batch]) -> Tensor:
     the number of tokens: how an update is cut into batches does not change it.
 
     Returns:
-        Decoder loss, CTC loss (both per token) and gradient norm, float32 ``[3]``.
+        Decoder loss per token, CTC losses per byte and per token, gradient norm: float32 ``[4]``.
     """
     optim = run.config.optim
     progress = run.step / optim.steps
     ctc_weight = optim.ctc_weight + (optim.ctc_final - optim.ctc_weight) * progress
-    totals = torch.zeros(4, device=run.device)  # decoder loss, tokens, CTC loss, CTC tokens
+    totals = torch.zeros(5, device=run.device)
     for batch in portion:
-        spoken, listened = losses(run, batch)
-        tokens = int((batch.labels != IGNORED).sum())
-        torch.autograd.backward(spoken + ctc_weight * listened)
-        totals += totals.new_tensor(
-            [spoken.detach(), tokens, listened.detach(), int(batch.transcript_lengths.sum())]
-        )
-    parameters = [*run.model.parameters(), *run.ctc.parameters()]
+        spoken, letters, tokens = losses(run, batch)
+        torch.autograd.backward(spoken + ctc_weight * (letters + tokens))
+        counts = [(batch.labels != IGNORED).sum(), batch.letter_lengths.sum()]
+        values = [spoken.detach(), letters.detach(), tokens.detach(), *counts]
+        totals += totals.new_tensor([float(value) for value in values])
+    parameters = [*run.model.parameters(), *run.listening.parameters()]
     grads = []
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         grads.append(parameter.grad)
     run.ranks.sum_([*grads, totals])
-    count = totals[1].clamp(min=1)
+    spoken, letters, tokens, count, letter_count = totals.clamp(min=1e-9)
     for grad in grads:
         grad.div_(count)
     norm = nn.utils.clip_grad_norm_(parameters, optim.clip)
@@ -227,33 +227,23 @@ def update(run: Run, portion: list[Batch]) -> Tensor:
             optimiser.step()
     for optimiser in run.optimisers:
         optimiser.zero_grad(set_to_none=True)
-    return torch.stack([totals[0] / count, totals[2] / totals[3].clamp(min=1), norm]).cpu()
+    return torch.stack([spoken / count, letters / letter_count, tokens / count, norm]).cpu()
 
 
-def losses(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Summed cross-entropy of the answers, and summed CTC loss of the audio embeddings."""
+def losses(run: Run, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Summed cross-entropy of the answers, and summed CTC losses for bytes and tokens."""
     device = run.device
     bf16 = run.config.precision == "bf16"
-    frames = batch.frames.to(device)
     labels = batch.labels.to(device)
     with torch.autocast(device, torch.bfloat16, enabled=bf16):
-        audio = run.model.embed_audio(batch.mels.to(device), frames)
+        states = run.model.audio_encoder.listen(batch.mels.to(device), batch.frames.to(device))
+        audio = run.model.audio_encoder.adapt(states)
         hidden = run.model.model(run.model.embed_prompt(batch.token_ids.to(device), audio))
         answers = labels != IGNORED
         logits = run.model.lm_head(hidden[answers])  # only where the model must answer
-        heard = run.ctc(audio)
+        letters, tokens = run.listening(states, audio, batch)
     spoken = functional.cross_entropy(logits.float(), labels[answers], reduction="sum")
-    slots = torch.tensor([run.model.config.audio_slots(int(n)) for n in batch.frames])
-    listened = functional.ctc_loss(
-        heard.float().log_softmax(-1).transpose(0, 1),
-        batch.transcripts.to(device),
-        slots,
-        batch.transcript_lengths,
-        blank=run.ctc.out_features - 1,
-        reduction="sum",
-        zero_infinity=True,  # more tokens than slots: such a clip teaches the decoder only
-    )
-    return spoken, listened
+    return spoken, letters, tokens
 
 
 def evaluate(run: Run, journal: Journal | None) -> None:
@@ -296,7 +286,7 @@ def save(run: Run) -> None:
             "step": run.step,
             "best": run.best,
             "model": run.model.state_dict(),
-            "ctc": run.ctc.state_dict(),
+            "listening": run.listening.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in run.optimisers],
             "rng": torch.get_rng_state(),
         }
@@ -311,7 +301,7 @@ def restore(run: Run, folder: Path) -> None:
     state = checkpoint.load_state(folder)
     run.step, run.best = int(state["step"]), float(state["best"])
     run.model.load_state_dict(state["model"])
-    run.ctc.load_state_dict(state["ctc"])
+    run.listening.load_state_dict(state["listening"])
     for optimiser, saved in zip(run.optimisers, state["optimisers"], strict=True):
         optimiser.load_state_dict(saved)
     torch.set_rng_state(state["rng"])
