@@ -11,7 +11,6 @@ _SAME_PLACE_SECONDS = 1.0
 _MOST_LINES = 20
 # Much junk is more likely the cover picture of a joined file than lost sound.
 _LONGEST_JUNK_SECONDS = 3.0
-_USUAL_PACKETS = 50
 
 
 class DamageLog:
@@ -46,26 +45,34 @@ class DamageLog:
 class LostFrames:
     """Sound lost in an elementary stream, where damaged frames stick to the one before them.
 
+    Args:
+        adts: Each packet begins with an ADTS header, which states its length (ISO 13818-7, 6.2).
+
     Attributes:
         seconds: Sound lost so far, beyond what the count of packets says.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, adts: bool) -> None:
         self.seconds = 0.0
+        self._adts = adts
         self._packets = 0
         self._bytes = 0
-        self._largest = 0
 
     def in_packet(self, packet: Packet[AudioStream], *, failed: bool) -> bool:
-        """Whether the packet is so large that it must hold more than one frame."""
-        size = packet.size
-        mean = self._bytes / self._packets if self._packets else float(size)
-        swollen = self._packets > _USUAL_PACKETS and size > 4 * self._largest
-        if size and packet.duration and (swollen or (failed and size > 2 * mean)):
+        """Whether the packet holds more than one frame; a sound one that fails is no reason."""
+        size, mean = packet.size, self._bytes / max(self._packets, 1)
+        junk = float(size - _adts_length(packet)) if self._adts else size - 2 * mean
+        if self._packets and packet.duration and junk > 0 and (failed or self._adts):
             lost = (size / mean - 1) * float(packet.duration * packet.time_base)
-            self.seconds += lost if lost < _LONGEST_JUNK_SECONDS else 0.0
+            self.seconds += lost if 0 < lost < _LONGEST_JUNK_SECONDS else 0.0
             return True
         self._packets += 1
         self._bytes += size
-        self._largest = max(self._largest, size)
         return False
+
+
+def _adts_length(packet: Packet[AudioStream]) -> int:
+    head = bytes(packet)[:6]
+    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xF0 != 0xF0:
+        return packet.size
+    return (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5

@@ -174,9 +174,11 @@ class MediaFeed:
             length = float(stream.duration * self._tick)
             late = float((stream.start_time or 0) * self._tick) - self._zero
             return length + (late if late > _GAP_SECONDS else 0.0)
-        if self._container.duration:
-            return float(self._container.duration / av.time_base)
-        return None
+        if not self._container.duration:
+            return None
+        length = float(self._container.duration / av.time_base)
+        # Matroska states where the recording ends, not how long it is.
+        return length - (self._zero if self._name == "matroska" else 0.0)
 
     def _start_at(self, first: int) -> tuple[Iterator[_Frame], int]:
         """Frames from ``first`` or earlier on, and the index of their first sample."""
@@ -217,7 +219,7 @@ class MediaFeed:
     def _decode(self) -> Iterator[_Frame]:
         """Whatever can be decoded from where the container stands; the rest is noted."""
         packets = self._container.demux(self._stream)
-        lost = LostFrames() if self._name in _COUNTED else None
+        lost = LostFrames(adts=self._name == "aac") if self._name in _COUNTED else None
         in_a_row = 0
         while in_a_row < _MANY_ERRORS:
             try:

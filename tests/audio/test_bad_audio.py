@@ -1,0 +1,292 @@
+"""Bad sources get one clear line; damaged ones give what is left."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import av
+import numpy as np
+import pytest
+
+from ark_asr.audio import load_audio, open_audio
+from ark_asr.errors import AudioDecodeError, AudioError, AudioNotFoundError, AudioWarning
+from ark_asr.types import Audio
+
+
+def refused(source, error=AudioError, **options) -> str:
+    with pytest.raises(error) as caught:
+        open_audio(source, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def picture() -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="image2pipe") as output:
+        stream = output.add_stream("png", rate=1)
+        stream.width = stream.height = 16
+        stream.pix_fmt = "rgb24"
+        frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+    return file.getvalue()
+
+
+def silent_film() -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as output:
+        stream = output.add_stream("mpeg4", rate=5)
+        stream.width = stream.height = 16
+        stream.pix_fmt = "yuv420p"
+        for _ in range(5):
+            frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def test_paths_that_cannot_be_read(tmp_path):
+    assert refused(tmp_path / "no.wav", AudioNotFoundError) == f"{tmp_path}/no.wav: no such file"
+    assert "no such file" in refused("a\0b.wav", AudioNotFoundError)
+    assert f"{tmp_path}: is a directory" in refused(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        open_audio(tmp_path / "no.wav")
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF")
+    path.chmod(0)
+    if os.access(path, os.R_OK):  # root may read everything
+
+        def deny(*_args, **_kwargs):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("pathlib.Path.open", deny)
+    assert refused(path) == f"{path}: not permitted to read it"
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.mp4", "a.srt", "notes.txt"])
+def test_files_without_sound(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes({
+        "a.png": picture(),
+        "a.mp4": silent_film(),
+        "a.srt": b"1\n00:00:01,000 --> 00:00:02,000\nhello\n\n",
+        "notes.txt": b"Nothing to hear here.\n" * 50,
+    }[name])  # fmt: skip
+    assert refused(path) == f"{path}: has no audio stream"
+
+
+@pytest.mark.parametrize("kind", ["text", "half a header", "noise"])
+def test_files_that_nothing_decodes(tmp_path, wav, kind):
+    data = {
+        "text": b"Nothing to hear here.\n" * 50,
+        "half a header": wav(np.zeros(100))[:30],
+        "noise": np.random.default_rng(3).integers(0, 256, 5000, np.uint8).tobytes(),
+    }[kind]
+    path = tmp_path / "a.wav"
+    path.write_bytes(data)
+    for source, name in ((path, str(path)), (data, "bytes")):
+        assert refused(source, AudioDecodeError).startswith(f"{name}: ")
+
+
+def test_nothing_to_hear(tmp_path, wav):
+    empty = tmp_path / "empty.wav"
+    empty.touch()
+    assert refused(empty) == f"{empty}: is empty (0 bytes)"
+    assert refused(b"") == "bytes: is empty (0 bytes)"
+    assert refused(io.BytesIO()) == "stream: is empty (0 bytes)"
+    assert refused(wav(np.zeros(0))) == "bytes: has no samples"
+    assert refused(np.zeros(0), source_rate=16_000) == "array: has no samples"
+    assert refused(np.zeros((2, 0)), source_rate=16_000) == "array: has no samples"
+    assert refused(Audio(np.zeros(0, np.float32), 16_000)) == "Audio: has no samples"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"begin": 2.0, "end": 1.0}, "end (1 s) must come after begin (2 s)"),
+        ({"begin": 1.0, "end": 1.0}, "end (1 s) must come after begin (1 s)"),
+        ({"end": 0.0}, "end (0 s) must come after begin (0 s)"),
+        ({"begin": -1.0}, "begin is -1 s; it must not be negative"),
+        ({"end": -2.5}, "end is -2.5 s; it must not be negative"),
+        ({"begin": float("nan")}, "begin is nan; it must be a finite number"),
+        ({"end": float("inf")}, "end is inf; it must be a finite number"),
+        ({"begin": 3.0}, "begin (3 s) is beyond the end (it is 1.00 s long)"),
+        ({"begin": 100.0, "end": 101.0}, "begin (100 s) is beyond the end"),
+    ],
+)
+def test_times_that_make_no_sense(options, words, wav):
+    data = wav(np.zeros(16_000))
+    assert words in refused(data, **options)
+    assert words in refused(np.zeros(16_000), source_rate=16_000, **options)
+
+
+def test_arrays_that_make_no_sense():
+    assert "source_rate is missing" in refused(np.zeros(10))
+    assert "sample 3 (0.30 s) is not finite" in refused(
+        np.array([0, 0, 0, np.nan, np.inf]), source_rate=10
+    )
+    assert "dimensions" in refused(np.zeros((2, 2, 2)), source_rate=10)
+    for kind in (bool, complex, np.int64, object):
+        assert "use float" in refused(np.zeros(10, kind), source_rate=10)
+    for rate in (0, -1, 1.5, True):
+        assert "source_rate must be" in refused(np.zeros(10), source_rate=rate)
+        assert "sample_rate must be" in refused(np.zeros(10), source_rate=1, sample_rate=rate)
+
+
+def test_a_rate_for_what_names_its_own_is_refused(tmp_path, wav):
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav(np.zeros(100)))
+    for source in (path, path.read_bytes()):
+        assert "names its own rate" in refused(source, source_rate=8_000)
+    audio = Audio(np.zeros(10, np.float32), 16_000)
+    assert "16000 Hz" in refused(audio, source_rate=8_000)
+
+
+def test_things_that_are_no_sound():
+    assert "int is no sound" in refused(3)
+    assert "mode 'rb'" in refused(io.StringIO("text"))
+
+    class Text:
+        def read(self, size: int) -> str:
+            return "x" * size
+
+    assert "mode 'rb'" in refused(Text())
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_playlist_opens_no_connection(tmp_path, as_file):
+    touched = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+
+        def listen():
+            try:
+                server.accept()[0].close()
+                touched.set()
+            except OSError:
+                pass
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
+        playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9.0,\n{address}\n#EXT-X-ENDLIST\n"
+        path = tmp_path / "a.m3u8"
+        path.write_text(playlist)
+        refused(path if as_file else playlist.encode())
+        listener.join()
+    assert not touched.is_set()
+
+
+def test_a_playlist_opens_no_other_file(tmp_path, wav):
+    (tmp_path / "secret.wav").write_bytes(wav(np.zeros(16_000)))
+    path = tmp_path / "list.txt"
+    path.write_text("ffconcat version 1.0\nfile secret.wav\n")
+    refused(path)
+
+
+def damaged(data: bytes, at: float = 0.5, share: float = 0.04) -> bytes:
+    """The same file with zeros from the place ``at`` on, as a bad block of a disk leaves it."""
+    first, size = round(len(data) * at), max(round(len(data) * share), 1000)
+    return data[:first] + bytes(size) + data[first + size :]
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate", "second"),
+    [
+        ("mp3", "libmp3lame", 16_000, 10.0),
+        ("mp3", "libmp3lame", 44_100, 10.0),
+        ("flac", "flac", 16_000, 10.0),
+        ("ogg", "libopus", 48_000, 9.0),
+        ("mp4", "aac", 16_000, 10.0),
+        ("adts", "aac", 16_000, 10.0),
+        ("matroska", "libopus", 48_000, 10.0),
+    ],
+)
+def test_a_file_damaged_in_the_middle(container, codec, rate, second, encode, tone):
+    sound = tone(rate, 20.0) + tone(rate, 20.0, burst=17.0)
+    data = encode(sound, rate, container, codec)
+    with pytest.warns(AudioWarning, match="damaged at second") as caught:
+        audio = load_audio(damaged(data))
+    assert len(caught) == 1
+    named = float(str(caught[0].message).split("second ")[1].split()[0])
+    assert named == pytest.approx(second, abs=1.5)
+    # ADTS has no times, and what is lost in it can only be told roughly.
+    assert audio.duration == pytest.approx(20.0, abs=1.0 if container == "adts" else 0.15)
+    tail = audio.cut(15.5, 20.0)
+    loud = np.flatnonzero(np.abs(tail.samples) > 0.4)
+    late = 1024 / rate if container == "adts" else 0.0
+    expected = 17.0 - tail.start + late
+    assert loud[0] / 16_000 == pytest.approx(expected, abs=1.0 if container == "adts" else 0.15)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("mp3", "libmp3lame"), ("flac", "flac"), ("matroska", "libopus"), ("mpegts", "aac")],
+)
+def test_a_file_cut_short(container, codec, encode, tone):
+    data = encode(tone(48_000, 20.0), 48_000, container, codec)
+    with pytest.warns(AudioWarning, match=r"damaged at second (9|1\d)\.\d"):
+        audio = load_audio(data[: len(data) // 2])
+    assert 8.0 < audio.duration < 12.0
+
+
+def test_damage_outside_the_wanted_part_is_not_told(encode, tone):
+    data = damaged(encode(tone(16_000, 20.0), 16_000, "flac", "flac"))
+    for begin, end in ((0.0, 5.0), (14.0, 19.0)):
+        with open_audio(data, begin=begin, end=end) as stream:
+            assert sum(block.duration for block in stream) == pytest.approx(5.0)
+        assert stream.warnings == []
+
+
+def test_much_damage_needs_few_lines(encode, tone):
+    data = encode(tone(16_000, 120.0), 16_000, "flac", "flac")
+    for place in range(5, 95, 3):
+        data = damaged(data, place / 100, share=0.0)
+    with open_audio(data) as stream:
+        assert sum(block.duration for block in stream) == pytest.approx(120.0, abs=0.5)
+    assert 10 < len(stream.warnings) <= 20
+    assert "more places up to second 11" in stream.warnings[-1]
+
+
+def test_samples_that_are_not_finite_become_silence(encode):
+    samples = np.full(32_000, 0.5, np.float32)
+    data = bytearray(encode(samples, 16_000, "wav", "pcm_f32le"))
+    data[-64_000:-60_000] = np.full(1000, np.nan, "<f4").tobytes()
+    with pytest.warns(AudioWarning, match=r"second 1\.0 \(samples are not finite\)"):
+        audio = load_audio(bytes(data))
+    assert np.isfinite(audio.samples).all()
+    assert np.count_nonzero(audio.samples) == 31_000
+
+
+def test_a_file_object_that_fails_in_the_middle(wav):
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > 200_000:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    with pytest.warns(AudioWarning, match=r"damaged at second [67]\."):
+        audio = load_audio(Failing(wav(np.zeros(160_000))))
+    assert 5.0 < audio.duration < 7.5
+
+
+def test_decoding_damage_prints_nothing(encode, tone, tmp_path):
+    path = tmp_path / "a.mp3"
+    path.write_bytes(damaged(encode(tone(16_000, 10.0), 16_000, "mp3", "libmp3lame")))
+    script = (
+        "import sys; from ark_asr.audio import open_audio\n"
+        "with open_audio(sys.argv[1]) as stream: print(sum(1 for _ in stream))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, check=True
+    )
+    assert done.stderr == b""
+    assert int(done.stdout) > 0
