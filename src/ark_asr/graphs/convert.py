@@ -98,7 +98,8 @@ def build_package(
         with DataFile(folder / DATA_FILE) as data:
             embedding = _write_embedding(data, weights, precision)
             graph = GraphBuilder("encoder", data)
-            EncoderGraph(graph, config, weights, linear_for(precision), done).build()
+            linear = linear_for(precision, many_rows=True)
+            EncoderGraph(graph, config, weights, linear, done).build()
             graph.save(folder / ENCODER_FILE)
             graph = GraphBuilder("decoder", data)
             DecoderGraph(

@@ -12,6 +12,7 @@ from ark_asr.graphs.builder import GraphBuilder
 from ark_asr.types import FloatArray
 
 _LEVELS = 127  # symmetric: -127 to 127
+_MIDDLE = 128  # the uint8 that stands for zero
 _ROWS_AT_ONCE = 4096
 
 
@@ -51,10 +52,15 @@ class Int8Linear:
     Activations are stored as uint8 with zero point 128 and weights as int8, the pairing that has a
     fast kernel everywhere (VNNI, AMX, Arm dot product). On x86 without VNNI that kernel would
     saturate; the engine asks the runtime for the exact one there.
+
+    Args:
+        many_rows: Quantise in fewer passes over the activations, with more nodes: pays off when
+            there are hundreds of rows, as in the encoder, and costs a little for one.
     """
 
-    def __init__(self) -> None:
-        self._rows: dict[str, tuple[str, str]] = {}
+    def __init__(self, *, many_rows: bool = False) -> None:
+        self._many_rows = many_rows
+        self._known: dict[str, tuple[str, str]] = {}
 
     def __call__(self, graph: GraphBuilder, x: str, name: str, weight: FloatArray) -> str:
         """Add the product."""
@@ -63,21 +69,44 @@ class Int8Linear:
         one = graph.constant(1.0, np.float32)
         product = graph.fused(
             "MatMulIntegerToFloat", quantized, graph.weight(f"{name}.int8", values.T), one,
-            graph.weight(f"{name}.scale", scales), graph.constant(128, np.uint8),
+            graph.weight(f"{name}.scale", scales), graph.constant(_MIDDLE, np.uint8),
         )  # fmt: skip
         return graph.op("Mul", product, row_scale)
 
     def _quantized(self, graph: GraphBuilder, x: str) -> tuple[str, str]:
         """``x`` as uint8 and its scale per row; layers that share an input share this."""
-        if x not in self._rows:
-            largest = graph.op("ReduceMax", graph.op("Abs", x), axes=[-1], keepdims=1)
+        if x not in self._known:
+            if self._many_rows:
+                ends = [
+                    graph.op(f"Reduce{end}", x, axes=[-1], keepdims=1) for end in ("Max", "Min")
+                ]
+                largest = [ends[0], graph.op("Neg", ends[1])]
+            else:
+                largest = [graph.op("ReduceMax", graph.op("Abs", x), axes=[-1], keepdims=1)]
             # A row of zeros (padding) must not divide by zero.
-            largest = graph.op("Max", largest, graph.constant(1e-20, np.float32))
-            scale = graph.op("Mul", largest, graph.constant(1 / _LEVELS, np.float32))
-            ratio = graph.op("Div", x, scale)
-            one, middle = graph.constant(1.0, np.float32), graph.constant(128, np.uint8)
-            self._rows[x] = graph.op("QuantizeLinear", ratio, one, middle), scale
-        return self._rows[x]
+            limit = graph.op("Max", *largest, graph.constant(1e-20, np.float32))
+            scale = graph.op("Mul", limit, graph.constant(1 / _LEVELS, np.float32))
+            quantize = self._quantize_by_row if self._many_rows else self._divide_and_quantize
+            self._known[x] = quantize(graph, x, scale), scale
+        return self._known[x]
+
+    @staticmethod
+    def _divide_and_quantize(graph: GraphBuilder, x: str, scale: str) -> str:
+        one, middle = graph.constant(1.0, np.float32), graph.constant(_MIDDLE, np.uint8)
+        return graph.op("QuantizeLinear", graph.op("Div", x, scale), one, middle)
+
+    @staticmethod
+    def _quantize_by_row(graph: GraphBuilder, x: str, scale: str) -> str:
+        # QuantizeLinear takes one scale per row for two dimensions only, and no scalar beside it.
+        scales = graph.op("Reshape", scale, graph.ints(-1))
+        count = graph.op("Shape", scales)
+        middle = graph.op("Expand", graph.constant(_MIDDLE, np.uint8), count)
+        flat = graph.op("Reshape", x, graph.op("Concat", count, graph.ints(-1), axis=0))
+        return graph.op(
+            "Reshape",
+            graph.op("QuantizeLinear", flat, scales, middle, axis=0),
+            graph.op("Shape", x),
+        )
 
 
 def quantize_rows(weight: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
@@ -93,8 +122,8 @@ def quantize_rows(weight: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
     return values, scales
 
 
-def linear_for(precision: str) -> Linear:
-    """The layer of a precision, new for each graph.
+def linear_for(precision: str, *, many_rows: bool = False) -> Linear:
+    """The layer of a precision, new for each graph; see `Int8Linear` for ``many_rows``.
 
     Raises:
         OptionError: There is no such precision.
@@ -102,5 +131,5 @@ def linear_for(precision: str) -> Linear:
     if precision == "fp32":
         return Fp32Linear()
     if precision == "int8":
-        return Int8Linear()
+        return Int8Linear(many_rows=many_rows)
     raise OptionError(f"precision {precision!r} is not known; fp32 and int8 are")
