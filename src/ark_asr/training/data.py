@@ -29,6 +29,17 @@ from ark_asr.types import FloatArray
 
 IGNORED = -100
 
+# Matrix kernels of a CPU are made for one shape, and making them can take as long as using them, so
+# clips are padded to lengths of a geometric series and tokens to multiples of this.
+_FRAMES = 100  # mel frames per second, about
+_SERIES = [8 * round(8 * 1.12**i) for i in range(60)]
+TOKEN_STEP = 16
+
+
+def padded_frames(frames: int) -> int:
+    """The length to which a clip of that many frames is padded."""
+    return next((length for length in _SERIES if length >= frames), frames)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -169,7 +180,7 @@ def collate(
     """Pad clips and their prompts to one batch."""
     end = tokenizer.id_of(tokenizer.eos_token)
     frames = torch.tensor([mel.shape[1] for mel in mels])
-    padded = torch.zeros(len(mels), mels[0].shape[0], int(frames.max()))
+    padded = torch.zeros(len(mels), mels[0].shape[0], padded_frames(int(frames.max())))
     token_rows, label_rows, transcripts = [], [], []
     for i, (mel, text) in enumerate(zip(mels, texts, strict=True)):
         padded[i, :, : mel.shape[1]] = torch.from_numpy(mel)
@@ -180,18 +191,26 @@ def collate(
         label_rows.append(torch.tensor([IGNORED] * (len(prompt) - 1) + ids[len(prompt) :]))
         transcripts.append(torch.tensor(transcript, dtype=torch.long))
     letters = [torch.tensor(list(text.encode()), dtype=torch.long) for text in texts]
-    pad = torch.nn.utils.rnn.pad_sequence
+    length = -(-max(len(row) for row in token_rows) // TOKEN_STEP) * TOKEN_STEP
     return Batch(
         mels=padded,
         frames=frames,
-        token_ids=pad(token_rows, batch_first=True, padding_value=tokenizer.config.pad_token_id),
-        labels=pad(label_rows, batch_first=True, padding_value=IGNORED),
+        token_ids=_stack(token_rows, length, tokenizer.config.pad_token_id),
+        labels=_stack(label_rows, length, IGNORED),
         transcripts=torch.cat(transcripts),
         transcript_lengths=torch.tensor([len(t) for t in transcripts]),
         letters=torch.cat(letters),
         letter_lengths=torch.tensor([len(t) for t in letters]),
         skipped=skipped,
     )
+
+
+def _stack(rows: Sequence[Tensor], length: int, fill: int) -> Tensor:
+    """Rows of whole numbers, filled up at the right: int64 ``[rows, length]``."""
+    stacked = torch.full((len(rows), length), fill)
+    for target, row in zip(stacked, rows, strict=True):
+        target[: len(row)] = row
+    return stacked
 
 
 def gather_rows(sources: Sequence[Source], max_seconds: float) -> tuple[list[Row], int]:
@@ -231,15 +250,16 @@ def plan(
 def _epoch(rows: Sequence[Row], config: DataConfig, seed: int, epoch: int) -> Iterator[list[int]]:
     rng = random.Random(f"{seed}:{epoch}")  # noqa: S311 - an order, not a secret
     indices = sorted(range(len(rows)), key=lambda i: rows[i].seconds * rng.uniform(0.95, 1.05))
-    batches: list[list[int]] = [[]]
-    longest = 0.0
+    batches: list[list[int]] = []
+    room, longest = 0, 0.0
     for index in indices:
-        longest = max(longest, rows[index].seconds)
-        size = len(batches[-1]) + 1
-        if batches[-1] and (size * longest > config.batch_seconds or size > config.batch_clips):
+        seconds = rows[index].seconds
+        if not room or seconds > longest:
+            longest = padded_frames(round(seconds * _FRAMES)) / _FRAMES
+            room = max(min(int(config.batch_seconds / longest), config.batch_clips), 1)
             batches.append([])
-            longest = rows[index].seconds
         batches[-1].append(index)
+        room -= 1
     rng.shuffle(batches)
     yield from batches
 

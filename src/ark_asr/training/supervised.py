@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -85,6 +86,8 @@ def say(line: str) -> None:
 
 def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool) -> Run:
     """Load or draw the model, plan the batches, restore the state of a run that goes on."""
+    # oneDNN remembers this many kernels; its default is soon full, see data.padded_frames.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
     if config.threads:
         torch.set_num_threads(config.threads)
     device = config.device
@@ -239,10 +242,13 @@ def losses(run: Run, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         states = run.model.audio_encoder.listen(batch.mels.to(device), batch.frames.to(device))
         audio = run.model.audio_encoder.adapt(states)
         hidden = run.model.model(run.model.embed_prompt(batch.token_ids.to(device), audio))
-        answers = labels != IGNORED
-        logits = run.model.lm_head(hidden[answers])  # only where the model must answer
+        # Only where the model must answer, in a number that repeats from batch to batch.
+        places = (labels.flatten() != IGNORED).nonzero()[:, 0]
+        places = functional.pad(places, (0, -len(places) % 256))
+        wanted = labels.flatten()[places]
+        logits = run.model.lm_head(hidden.flatten(0, 1)[places])
         letters, tokens = run.listening(states, audio, batch)
-    spoken = functional.cross_entropy(logits.float(), labels[answers], reduction="sum")
+    spoken = functional.cross_entropy(logits.float(), wanted, reduction="sum", ignore_index=IGNORED)
     return spoken, letters, tokens
 
 
