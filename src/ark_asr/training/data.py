@@ -249,17 +249,15 @@ def plan(
 
 def _epoch(rows: Sequence[Row], config: DataConfig, seed: int, epoch: int) -> Iterator[list[int]]:
     rng = random.Random(f"{seed}:{epoch}")  # noqa: S311 - an order, not a secret
-    indices = sorted(range(len(rows)), key=lambda i: rows[i].seconds * rng.uniform(0.95, 1.05))
-    batches: list[list[int]] = []
-    room, longest = 0, 0.0
-    for index in indices:
-        seconds = rows[index].seconds
-        if not room or seconds > longest:
-            longest = padded_frames(round(seconds * _FRAMES)) / _FRAMES
-            room = max(min(int(config.batch_seconds / longest), config.batch_clips), 1)
-            batches.append([])
-        batches[-1].append(index)
-        room -= 1
+    groups: dict[int, list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(padded_frames(round(row.seconds * _FRAMES)), []).append(index)
+    batches = []
+    for frames, group in sorted(groups.items()):
+        rng.shuffle(group)
+        size = int(config.batch_seconds * _FRAMES / frames)
+        size = max(min(size, config.batch_clips), 1)
+        batches += [group[i : i + size] for i in range(0, len(group), size)]
     rng.shuffle(batches)
     yield from batches
 
@@ -275,7 +273,7 @@ def _ramped(
         )
         fits = next(
             (i for i, (_, batch) in enumerate(waiting)
-             if limit >= config.max_seconds or rows[batch[-1]].seconds <= limit),
+             if limit >= config.max_seconds or max(rows[i].seconds for i in batch) <= limit),
             0,
         )  # fmt: skip
         yield waiting.pop(fits)
