@@ -18,6 +18,14 @@ settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
 
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path_factory, monkeypatch):
+    """No test sees the models of the person who runs it, or touches them."""
+    monkeypatch.setenv("ARK_ASR_HOME", str(tmp_path_factory.getbasetemp() / "no-store"))
+    for name in ("ARK_ASR_OFFLINE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The folder of the checkout."""

@@ -8,7 +8,8 @@
     │   └── AudioDecodeError                  nothing in it can be decoded
     ├── ModelError                            the model cannot be used
     │   ├── ModelNotFoundError (FileNotFoundError)
-    │   └── ModelFormatError (ValueError)     a file of the model is not what it must be
+    │   ├── ModelFormatError (ValueError)     a file of the model is not what it must be
+    │   └── DownloadError (ConnectionError)   it could not be fetched
     ├── OptionError (ValueError)              an option has a value that makes no sense
     └── MissingExtraError (ImportError)       an optional part is not installed
 
@@ -48,6 +49,19 @@ class ModelNotFoundError(ModelError, FileNotFoundError):
 
 class ModelFormatError(ModelError, ValueError):
     """A file of the model is missing, damaged or of an unexpected form."""
+
+
+class DownloadError(ModelError, ConnectionError):
+    """The model could not be fetched.
+
+    Args:
+        message: What happened, and what to do.
+        status: The HTTP status that the hub answered, if it was that.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class OptionError(ArkError, ValueError):

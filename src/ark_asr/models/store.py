@@ -1,4 +1,7 @@
-"""Where models are: names of embedded ones, folders of any other."""
+"""Where models are: embedded ones and those of the store by name, folders of any other.
+
+Only the disk is looked at, never the network: `ark_asr.models.pull` is what fetches.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from ark_asr.errors import ModelFormatError, ModelNotFoundError
+from ark_asr.models import home
+from ark_asr.models.catalogue import CHECKPOINT, find
 from ark_asr.models.config import CONFIG_FILE
 from ark_asr.models.package import MANIFEST_FILE, Manifest
+from ark_asr.models.receipt import RECEIPT_FILE, Receipt
 from ark_asr.models.weights import INDEX_FILE, WEIGHTS_FILE
 
 DEFAULT_MODEL = "ark-mini"
@@ -44,7 +50,9 @@ class ModelFolder:
 def resolve(name_or_path: str | Path | None = None) -> ModelFolder:
     """Find a model by name or folder; ``None`` is the default model.
 
-    A name wins over a folder of the same name; write ``./name`` for the folder.
+    A name is that of an embedded model, or of one in the store: its name or an alias in the
+    catalogue, with ``:variant`` for one that is not the best (``ark-asr-0.6b:checkpoint``). A name
+    wins over a folder of the same name; write ``./name`` for the folder.
 
     Raises:
         ModelNotFoundError: There is neither; the message lists the known names.
@@ -53,18 +61,30 @@ def resolve(name_or_path: str | Path | None = None) -> ModelFolder:
     wanted = DEFAULT_MODEL if name_or_path is None else name_or_path
     if isinstance(wanted, str) and (embedded := _embedded().get(wanted)):
         return embedded
+    if isinstance(wanted, str) and (stored := home.lookup(wanted)):
+        return _inspect(stored[0].path)
     path = Path(wanted).expanduser()
     if path.is_dir():
         return _inspect(path)
-    known = ", ".join(_embedded()) or "none is installed"
+    if isinstance(wanted, str) and (entry := find(wanted.partition(":")[0])):
+        raise ModelNotFoundError(
+            f"{wanted} is not here; fetch it: ark-asr models pull {entry.name}"
+        )
+    names = [*_embedded(), *dict.fromkeys(one.name for one in home.installed())]
+    known = ", ".join(names) or "none is installed"
     if path.exists():
         raise ModelNotFoundError(f"{path}: is a file; a model is a folder, or a name ({known})")
     raise ModelNotFoundError(f"no model {str(wanted)!r}; give a folder, or a known name ({known})")
 
 
 def list_models() -> list[ModelFolder]:
-    """The models that came with this program, in order of name."""
-    return list(_embedded().values())
+    """The models that came with this program, then those of the store that can be run."""
+    runnable = [one for one in home.installed() if _runs(one)]
+    return [*_embedded().values(), *(_inspect(one.path) for one in runnable)]
+
+
+def _runs(one: home.Installed) -> bool:
+    return (one.path / MANIFEST_FILE).is_file() or one.variant == CHECKPOINT
 
 
 def _embedded() -> dict[str, ModelFolder]:
@@ -77,6 +97,8 @@ def _inspect(path: Path, *, embedded: bool = False) -> ModelFolder:
     if (path / MANIFEST_FILE).is_file():
         manifest = Manifest.load(path)
         return ModelFolder(manifest.name, path, "package", manifest.precision, embedded)
+    if (path / RECEIPT_FILE).is_file() and (layout := Receipt.load(path).layout) != CHECKPOINT:
+        raise ModelFormatError(f"{path}: has the layout {layout!r}, which cannot be run yet")
     if not (path / CONFIG_FILE).is_file():
         raise ModelFormatError(
             f"{path}: not a model folder: it has neither {MANIFEST_FILE} nor {CONFIG_FILE}"

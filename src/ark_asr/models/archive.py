@@ -1,0 +1,273 @@
+"""A model as one file, for a room without a network.
+
+A plain tar archive. Its first member, ``ark_asr_archive.json``, names the model and every other
+member with size and SHA-256. The same model gives the same bytes on every machine: members in order
+of name, no times, no owners. Nothing is unpacked by `tarfile` itself: each member must be a regular
+file with a listed name, is written under that name and hashed on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ark_asr.errors import ModelFormatError, ModelNotFoundError, OptionError
+from ark_asr.models.catalogue import find, is_model_file, is_model_name
+from ark_asr.models.config import require
+from ark_asr.models.home import UNFINISHED, Installed, place, store_folder
+from ark_asr.models.package import MANIFEST_FILE, Manifest, PackageFile, hash_file, verify_package
+from ark_asr.models.receipt import RECEIPT_FILE, Receipt
+
+LIST_FILE = "ark_asr_archive.json"
+KIND = "ark-asr-archive"
+FORMAT_VERSION = 1
+_MAX_LIST = 1 << 20
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an archive says of itself: name and variant of the model, and its files."""
+
+    name: str
+    variant: str
+    files: dict[str, PackageFile]
+
+
+def files_of(folder: Path) -> dict[str, PackageFile]:
+    """Size and SHA-256 of every file of a model, as its manifest or receipt records them.
+
+    Raises:
+        ModelNotFoundError: There is neither, or a file is missing.
+        ModelFormatError: A file has another size.
+    """
+    if (folder / MANIFEST_FILE).is_file():
+        files, mark = dict(Manifest.load(folder).files), MANIFEST_FILE
+    elif (folder / RECEIPT_FILE).is_file():
+        received = Receipt.load(folder).files
+        files = {name: PackageFile(file.size, file.sha256) for name, file in received.items()}
+        mark = RECEIPT_FILE
+    else:
+        raise ModelNotFoundError(
+            f"{folder}: has neither {MANIFEST_FILE} nor {RECEIPT_FILE}, no hashes are known"
+        )
+    return {**files, mark: hash_file(folder / mark)}
+
+
+def verify(folder: Path, progress: Callable[[int], None] | None = None) -> None:
+    """Hash every file of a package or of a downloaded model.
+
+    Raises:
+        ModelNotFoundError: A file is missing, or no hashes are known of this folder.
+        ModelFormatError: A file is not what it was.
+    """
+    if (folder / MANIFEST_FILE).is_file():
+        verify_package(folder, progress)
+    else:
+        files_of(folder)
+        Receipt.load(folder).verify(folder, progress)
+
+
+def export_model(
+    model: Installed, dest: Path, progress: Callable[[int], None] | None = None
+) -> PackageFile:
+    """Write an archive; return its size and SHA-256.
+
+    Args:
+        model: What goes in; it is verified on the way.
+        dest: The archive; appears under its name only when it is complete.
+        progress: Told the bytes written.
+
+    Raises:
+        OptionError: ``dest`` exists already, or cannot be written.
+        ModelFormatError: A file is not what its manifest says.
+    """
+    if dest.exists():
+        raise OptionError(f"{dest}: exists already; choose another name")
+    files = files_of(model.path)
+    contents = Contents(model.name, model.variant, dict(sorted(files.items())))
+    head = {"kind": KIND, "format_version": FORMAT_VERSION, **asdict(contents)}
+    text = (json.dumps(head, indent=1, sort_keys=True) + "\n").encode()
+    part = dest.with_name(f"{dest.name}.part")
+    try:
+        with tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as tar:
+            tar.addfile(_member(LIST_FILE, len(text)), io.BytesIO(text))
+            for name, expected in contents.files.items():
+                with (model.path / name).open("rb") as file:
+                    hashed = _Hashed(file, progress)
+                    tar.addfile(_member(name, expected.size), hashed)
+                hashed.check(expected, model.path / name)
+        written = hash_file(part)
+        part.rename(dest)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, ModelNotFoundError):
+            raise
+        raise OptionError(f"{dest}: cannot be written ({error.strerror or error})") from None
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return written
+
+
+def import_model(
+    archive: Path, *, overwrite: bool = False, progress: Callable[[int], None] | None = None
+) -> Installed:
+    """Check an archive and put its model into the store.
+
+    Args:
+        archive: What `export_model` wrote.
+        overwrite: Replace the same variant of the same model.
+        progress: Told the bytes read.
+
+    Raises:
+        ModelNotFoundError: There is no such file.
+        ModelFormatError: It is no archive of a model, is damaged, or holds what it must not.
+        OptionError: The model is in the store already, or there is no room.
+    """
+    if not archive.is_file():
+        raise ModelNotFoundError(f"{archive}: no such file")
+    unfinished = store_folder() / UNFINISHED
+    try:
+        unfinished.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="import-", dir=unfinished) as made:
+            folder = Path(made) / "model"
+            folder.mkdir()
+            with tarfile.open(archive, "r:") as tar:
+                contents = _read_list(tar, archive)
+                dest = place(contents.name, contents.variant)
+                if dest.exists() and not overwrite:
+                    raise OptionError(
+                        f"{contents.name}:{contents.variant} is in the store already; "
+                        "overwrite or remove it"
+                    )
+                _unpack(tar, contents, folder, archive, progress)
+            _check(folder, contents, archive)
+            dest.parent.mkdir(parents=True, exist_ok=True)
+            if dest.exists():
+                shutil.rmtree(dest)
+            folder.rename(dest)
+    except tarfile.TarError as error:
+        raise ModelFormatError(f"{archive}: not a whole archive of a model ({error})") from None
+    except OSError as error:
+        if isinstance(error, (ModelNotFoundError, ModelFormatError)):
+            raise
+        raise OptionError(f"{store_folder()}: cannot be written ({error.strerror})") from None
+    return Installed(contents.name, contents.variant, dest)
+
+
+def _read_list(tar: tarfile.TarFile, archive: Path) -> Contents:
+    first = tar.next()
+    if first is None or first.name != LIST_FILE or not first.isreg() or first.size > _MAX_LIST:
+        raise ModelFormatError(f"{archive}: does not begin with {LIST_FILE}; not made by export")
+    file = tar.extractfile(first)
+    try:
+        data = json.loads(file.read() if file else b"")
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        raise ModelFormatError(f"{archive}: {LIST_FILE} is not JSON") from None
+    where = f"{archive}: {LIST_FILE}"
+    marks = (data.get("kind"), data.get("format_version")) if isinstance(data, dict) else ()
+    if marks != (KIND, FORMAT_VERSION):
+        raise ModelFormatError(f"{where}: is not a {KIND} of version {FORMAT_VERSION}")
+    require(data, {"name": str, "variant": str, "files": dict}, where)
+    for name in (data["name"], data["variant"]):
+        if not is_model_name(name) or name == UNFINISHED:
+            raise ModelFormatError(f"{where}: {name!r} is not the name of a model or variant")
+    try:
+        files = {str(name): PackageFile(**entry) for name, entry in data["files"].items()}
+    except TypeError as error:
+        raise ModelFormatError(f"{where}: not a complete list of files ({error})") from None
+    for name, entry in files.items():
+        numbers = type(entry.size) is int and entry.size >= 0 and isinstance(entry.sha256, str)
+        if not is_model_file(name):
+            raise ModelFormatError(f"{where}: {name!r} is not the name of a model file; refused")
+        if not numbers or not re.fullmatch(r"[0-9a-f]{64}", entry.sha256):
+            raise ModelFormatError(f"{where}: {name} lacks a size or a SHA-256")
+    return Contents(data["name"], data["variant"], files)
+
+
+def _unpack(
+    tar: tarfile.TarFile,
+    contents: Contents,
+    folder: Path,
+    archive: Path,
+    progress: Callable[[int], None] | None,
+) -> None:
+    missing = dict(contents.files)
+    while member := tar.next():
+        expected = missing.pop(member.name, None)
+        if expected is None or not member.isreg() or member.size != expected.size:
+            raise ModelFormatError(
+                f"{archive}: {member.name!r} is not in its list, or not as a file of that size; "
+                "refused"
+            )
+        file = tar.extractfile(member)
+        digest = hashlib.sha256()
+        with (folder / member.name).open("xb") as out:
+            while file and (block := file.read(_BLOCK)):
+                digest.update(block)
+                out.write(block)
+                if progress:
+                    progress(len(block))
+        if digest.hexdigest() != expected.sha256:
+            raise ModelFormatError(f"{archive}: SHA-256 of {member.name} is wrong; refused")
+    if missing:
+        raise ModelFormatError(f"{archive}: lacks {', '.join(sorted(missing))}; it is not whole")
+
+
+def _check(folder: Path, contents: Contents, archive: Path) -> None:
+    """The archive's own list proves only that it is whole; this is what it claims to be."""
+    if set(contents.files) != set(files_of(folder)):
+        raise ModelFormatError(f"{archive}: its list is not that of the model's own manifest")
+    verify(folder)
+    if (folder / MANIFEST_FILE).is_file():
+        manifest = Manifest.load(folder)
+        held = (manifest.name, manifest.precision)
+        received = {}
+    else:
+        receipt = Receipt.load(folder)
+        held = (receipt.name, receipt.layout)
+        received = receipt.files
+    if held != (contents.name, contents.variant):
+        raise ModelFormatError(f"{archive}: says {contents.name}, holds {':'.join(held)}; refused")
+    entry = find(contents.name)
+    for name, file in received.items():
+        known = entry.known_sha256(name) if entry else None
+        if known not in (None, file.sha256):
+            raise ModelFormatError(
+                f"{archive}: {name} is not the one that was published as {contents.name}; refused"
+            )
+
+
+class _Hashed:
+    """A file that is hashed while it is read."""
+
+    def __init__(self, file: io.BufferedReader, progress: Callable[[int], None] | None) -> None:
+        self._file, self._progress, self.digest = file, progress, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on."""
+        block = self._file.read(size)
+        self.digest.update(block)
+        if self._progress:
+            self._progress(len(block))
+        return block
+
+    def check(self, expected: PackageFile, path: Path) -> None:
+        """Compare what was read with what was recorded."""
+        if self.digest.hexdigest() != expected.sha256:
+            raise ModelFormatError(f"{path}: SHA-256 is not the recorded one; pull it again")
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o644
+    return member

@@ -1,0 +1,100 @@
+"""The folder where models are kept: ``<home>/<variant>/<name>/``.
+
+The variant is ``checkpoint`` for published weights, the precision for packages made of them
+(``int8``), and the layout for anything else. One model can be there in several; a user writes
+``name`` for the best of them, or ``name:variant``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ark_asr.errors import ModelNotFoundError
+from ark_asr.models.catalogue import CHECKPOINT, find, is_model_name
+from ark_asr.models.package import MANIFEST_FILE
+from ark_asr.models.receipt import RECEIPT_FILE
+
+HOME_VARIABLE = "ARK_ASR_HOME"
+# Downloads and conversions that are not finished; never looked at as models.
+UNFINISHED = "unfinished"
+# The best one first, for running on a CPU.
+_PREFERENCE = ("int8", "int4", "fp32", CHECKPOINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One variant of one model in the store."""
+
+    name: str
+    variant: str
+    path: Path
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.variant}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
+
+
+def store_folder() -> Path:
+    """``$ARK_ASR_HOME``, else ``ark-asr`` in the platform's folder for caches."""
+    if chosen := os.environ.get(HOME_VARIABLE):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "ark-asr"
+
+
+def place(name: str, variant: str) -> Path:
+    """Where a variant of a model is, or would be."""
+    return store_folder() / variant / name
+
+
+def installed(name: str | None = None) -> list[Installed]:
+    """What is in the store, by name, the best variant of each first."""
+    found = []
+    for mark in (MANIFEST_FILE, RECEIPT_FILE):
+        for path in store_folder().glob(f"*/*/{mark}"):
+            folder = path.parent
+            variant = folder.parent.name
+            plain = is_model_name(folder.name) and variant != UNFINISHED
+            if plain and name in (None, folder.name):
+                found.append(Installed(folder.name, variant, folder))
+    return sorted(found, key=lambda one: (one.name, _rank(one.variant), one.variant))
+
+
+def lookup(wanted: str) -> list[Installed]:
+    """The installed variants that ``name``, an alias or ``name:variant`` means, best first."""
+    name, _, variant = wanted.partition(":")
+    entry = find(name)
+    found = installed(entry.name if entry else name)
+    return [one for one in found if variant in ("", one.variant)]
+
+
+def remove(wanted: str) -> list[Installed]:
+    """Delete a model with all its variants, or one of them; tell what was deleted.
+
+    Raises:
+        ModelNotFoundError: It is not in the store.
+    """
+    gone = lookup(wanted)
+    if not gone:
+        known = ", ".join(str(one) for one in installed()) or "nothing"
+        raise ModelNotFoundError(f"{wanted!r} is not in the store; {known} is")
+    for one in gone:
+        shutil.rmtree(one.path)
+    return gone
+
+
+def _rank(variant: str) -> int:
+    return _PREFERENCE.index(variant) if variant in _PREFERENCE else len(_PREFERENCE)
