@@ -33,12 +33,16 @@ MAY_IMPORT = {
     "training": GROUND | {"models", "modeling", "audio", "decoding", "engines"},
     "writers": GROUND,
     "pipeline": GROUND | {"models", "audio", "engines", "decoding"},
-    "cli": GROUND | {"pipeline", "writers", "models", "graphs", "training", "ark_asr"},
+    "batch": GROUND | {"pipeline", "models"},
+    "evaluation": GROUND | {"batch", "models"},
+    "cli": GROUND
+    | {"pipeline", "batch", "evaluation", "writers", "models", "graphs", "training", "ark_asr"},
     "ark_asr": GROUND | {"pipeline"},
 }
 # An engine in PyTorch runs the model of `modeling`; nothing else may reach across.
 EXCEPTIONS = {("engines/torch.py", "modeling")}
-HEAVY = ("torch", "transformers", "fastapi", "onnx", "matplotlib", "tensorboard", "jiwer")
+HEAVY = ("torch", "transformers", "fastapi", "onnx", "matplotlib", "tensorboard", "jiwer",
+         "kaldialign", "pyarrow")  # fmt: skip
 
 
 def room_of(path: Path) -> str:
@@ -131,7 +135,9 @@ def test_the_recognizer_needs_nothing_heavy():
     assert "numpy" in loaded  # the names were really looked up
 
 
-@pytest.mark.parametrize("arguments", [[], ["transcribe"], ["models"], ["train", "supervised"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["transcribe"], ["batch"], ["models"], ["train", "supervised"]]
+)
 def test_help_imports_nothing_it_does_not_need(arguments):
     code = (
         "import sys, ark_asr.cli\n"

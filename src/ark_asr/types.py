@@ -188,7 +188,9 @@ class TranscribeOptions:
         max_new_tokens: Upper limit of tokens per clip; ``None`` for one that grows with the clip.
         instruction: The words that follow the audio in the prompt; ``None`` for those the model was
             trained with.
-        vad: Look for speech first. Off: the recording is cut at its quietest points only.
+        vad: Look for speech first. Off: the recording is cut at its quietest points only. ``None``:
+            look for speech only in a recording that is longer than one clip.
+        gain: Factor by which all samples are multiplied.
     """
 
     begin: float | None = None
@@ -196,7 +198,8 @@ class TranscribeOptions:
     batch_size: int = 8
     max_new_tokens: int | None = None
     instruction: str | None = None
-    vad: bool = True
+    vad: bool | None = True
+    gain: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from ark_asr import __version__
-from ark_asr.cli import models, train
+from ark_asr.cli import batch, models, train
 from ark_asr.cli.outcome import INTERRUPTED
 from ark_asr.cli.transcribe import transcribe
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(transcribe)
+app.command(context_settings=batch.SETTINGS)(batch.batch)
 app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")
 

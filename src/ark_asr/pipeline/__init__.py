@@ -1,5 +1,6 @@
 """The road itself: from a recording to its transcript."""
 
+from ark_asr.pipeline.many import Task
 from ark_asr.pipeline.recognizer import Recognizer, load
 
-__all__ = ["Recognizer", "load"]
+__all__ = ["Recognizer", "Task", "load"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ark_asr.errors import OptionError
 from ark_asr.types import TranscribeOptions
 
@@ -22,5 +24,7 @@ def check_options(options: TranscribeOptions) -> None:
             raise OptionError(f"{name} is {value!r}; it must be a whole number of at least 1")
     if options.instruction is not None and not isinstance(options.instruction, str):
         raise OptionError(f"instruction is {options.instruction!r}; it must be text")
-    if not isinstance(options.vad, bool):
-        raise OptionError(f"vad is {options.vad!r}; it must be True or False")
+    if not isinstance(options.vad, bool | None):
+        raise OptionError(f"vad is {options.vad!r}; it must be True, False or None")
+    if not isinstance(options.gain, int | float) or not 0 < options.gain < math.inf:
+        raise OptionError(f"gain is {options.gain!r}; it must be a positive number")

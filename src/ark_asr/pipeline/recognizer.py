@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -12,9 +13,11 @@ from typing import Self
 from ark_asr.audio import Source
 from ark_asr.engines import load_engine
 from ark_asr.engines.base import Engine
-from ark_asr.errors import OptionError
+from ark_asr.errors import ArkError, OptionError
 from ark_asr.models.store import resolve
 from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.pipeline.many import BATCH_SECONDS, Task, transcribe_many
+from ark_asr.pipeline.options import check_options
 from ark_asr.pipeline.run import Run
 from ark_asr.types import Progress, Segment, TranscribeOptions, Transcript
 
@@ -125,6 +128,53 @@ class Recognizer:
         """The segments of a recording as they become ready; arguments as for `transcribe`."""
         run = self._run(source, options, source_rate, cancelled)
         return chain.from_iterable(run)
+
+    def transcribe_many(
+        self,
+        tasks: Iterable[Task],
+        options: TranscribeOptions = _DEFAULTS,
+        *,
+        batch_seconds: float = BATCH_SECONDS,
+        heard: Callable[[float], None] | None = None,
+    ) -> Iterator[tuple[Transcript | ArkError, ...]]:
+        """Write down many recordings; pieces of similar length are decoded together.
+
+        Args:
+            tasks: Recordings and the parts of them that are wanted.
+            options: For all of them; each task has its own ``begin`` and ``end``.
+            batch_seconds: Most sound of one batch, padding included; bounds memory.
+            heard: Called with the seconds of sound that have just been written down.
+
+        Yields:
+            The results that have become ready together. There is one per task, in the order of the
+            tasks: its transcript (without timings), or the error that kept it from being written
+            down. Memory does not grow with their number.
+
+        Raises:
+            OptionError: An option makes no sense, or the recognizer is closed.
+        """
+        check_options(options)
+        if not batch_seconds > 0:
+            raise OptionError(f"batch_seconds is {batch_seconds}; it must be positive")
+
+        def open_run(task: Task) -> Run:
+            return self._run(
+                task.source, replace(options, begin=task.begin, end=task.end), None, None
+            )
+
+        return transcribe_many(
+            open_run,
+            tasks,
+            name=self.name,
+            batch_size=options.batch_size,
+            batch_seconds=batch_seconds,
+            heard=heard,
+        )
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the model, with its numbers."""
+        return self._tokenizer
 
     def close(self) -> None:
         """Give back memory and files."""

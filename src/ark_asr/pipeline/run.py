@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
+
+import numpy as np
 
 from ark_asr.audio import LogMel, Source, cut, open_audio
 from ark_asr.decoding.rules import SuppressIds
@@ -65,27 +68,40 @@ class Run:
 
     def __iter__(self) -> Iterator[tuple[Segment, ...]]:
         with closing(self.sound):
-            cuts = cut(self._blocks(), self._features.clip_seconds, vad=self._options.vad)
-            # Less than one frame (10 ms) is no sound that a model could hear.
-            clips = (audio for audio in cuts if self._features.frames(len(audio.samples)))
+            cuts = self.cuts()
             size = 1
             while not self._cancelled():
                 with self.watch.stage("decode"):
-                    batch = list(islice(clips, size))
+                    batch = list(islice(cuts, size))
                 if not batch:
                     break
-                with self.watch.stage("features"):
-                    mels = [Clip(a.start, a.end, self._log_mel(a.samples)) for a in batch]
-                yield self._transcribe(mels)
+                yield self.transcribe(batch)
                 size = self._options.batch_size
 
+    def cuts(self) -> Iterator[Audio]:
+        """The recording in pieces that the model can take, in order."""
+        limit = self._features.clip_seconds
+        vad = self._options.vad
+        if vad is None:
+            vad = self.sound.duration is None or self.sound.duration > limit
+        # Less than one frame (10 ms) is no sound that a model could hear.
+        return (
+            audio
+            for audio in cut(self._blocks(), limit, vad=vad)
+            if self._features.frames(len(audio.samples))
+        )
+
     def _blocks(self) -> Iterator[Audio]:
+        gain = np.float32(self._options.gain)
         for block in self.sound:
             self.heard += block.duration
-            yield block
+            yield block if gain == 1 else replace(block, samples=block.samples * gain)
 
-    def _transcribe(self, clips: list[Clip]) -> tuple[Segment, ...]:
+    def transcribe(self, cuts: Sequence[Audio]) -> tuple[Segment, ...]:
+        """One batch through the model; the pieces may be of several recordings."""
         options = self._options
+        with self.watch.stage("features"):
+            clips = [Clip(a.start, a.end, self._log_mel(a.samples)) for a in cuts]
         with self.watch.stage("encoder"):
             audio = self._engine.embed_audio([clip.mel for clip in clips])
         with self.watch.stage("decoder"):

@@ -1,0 +1,1 @@
+"""Many recordings in, one row each out: the record of the published batch scripts, dependable."""

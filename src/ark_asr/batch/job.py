@@ -1,0 +1,168 @@
+"""A whole batch: records in, durable rows out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from ark_asr.batch.predict import Settings, predict
+from ark_asr.batch.records import Prediction, Record, render_row
+from ark_asr.batch.rows import RowFile
+from ark_asr.errors import OptionError
+
+_BATCHES_IN_CHUNK = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How far a batch is.
+
+    Attributes:
+        rows: Rows in the output, those of an earlier run included.
+        failed: Those of them that have an error.
+        total: Rows when all is done.
+        fresh: Rows of this run.
+        audio: Seconds of sound that this run has written down.
+        elapsed: Seconds of wall clock since the model was asked for.
+        stopped: Why this run stopped early; ``None`` if it did not.
+    """
+
+    rows: int
+    failed: int
+    total: int
+    fresh: int = 0
+    audio: float = 0.0
+    elapsed: float = 0.0
+    stopped: str | None = None
+
+    @property
+    def rtfx(self) -> float:
+        """Seconds of sound per second of wall clock."""
+        return self.audio / self.elapsed if self.elapsed else 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Estimated seconds until the end, going by rows."""
+        if not self.fresh:
+            return None
+        return (self.total - self.rows) * self.elapsed / self.fresh
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to run a batch.
+
+    Attributes:
+        workers: Processes; 1 without a memory limit is this process itself.
+        memory: Bytes of private memory for each worker process; ``None`` for no limit.
+        fail_fast: Stop at the first record that cannot be written down; it gets no row.
+        segments: Write the segments into the rows.
+    """
+
+    settings: Settings
+    workers: int = 1
+    memory: int | None = None
+    fail_fast: bool = False
+    segments: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            OptionError: Names the option.
+        """
+        if self.workers < 1:
+            raise OptionError(f"workers is {self.workers}; it must be at least 1")
+        if self.memory is not None and self.memory < 1:
+            raise OptionError("the memory limit must be positive")
+        most = self.settings.max_audio_seconds
+        if most is not None and not most > 0:
+            raise OptionError(f"max_audio_seconds is {most:g}; it must be positive")
+
+
+def run_batch(
+    records: Sequence[Record],
+    rows: RowFile,
+    plan: Plan,
+    *,
+    report: Callable[[Tally], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Tally:
+    """Write a row for every record that has none yet.
+
+    Args:
+        records: The whole input.
+        rows: The output.
+        plan: How to do it.
+        report: Called as it goes on.
+        warn: Called with one line for each recording that is damaged or cannot be used.
+
+    Raises:
+        ModelError: The model cannot be used.
+        OptionError: An option makes no sense, or the output cannot be written.
+    """
+    tally = Tally(rows.done, rows.failed, len(records))
+    todo = records[rows.done :]
+    if not todo:
+        return tally
+    began = time.perf_counter()
+
+    def heard(seconds: float) -> None:
+        nonlocal tally
+        elapsed = time.perf_counter() - began
+        tally = replace(tally, audio=tally.audio + seconds, elapsed=elapsed)
+        report(tally)
+
+    with ExitStack() as stack:
+        position = 0
+        for group in _groups(todo, plan, heard, stack):
+            chosen = todo[position : position + len(group)]
+            position += len(group)
+            lines, failed, stopped = [], 0, None
+            for record, prediction in zip(chosen, group, strict=True):
+                for line in prediction.warnings:
+                    warn(line)
+                if prediction.error is not None:
+                    line = f"line {record.number}: {prediction.error}"
+                    warn(line)
+                    if plan.fail_fast:
+                        stopped = line
+                        break
+                    failed += 1
+                lines.append(render_row(record, prediction, segments=plan.segments))
+            if lines:
+                rows.append(lines)
+            tally = replace(
+                tally,
+                rows=rows.done,
+                failed=tally.failed + failed,
+                fresh=tally.fresh + len(lines),
+                elapsed=time.perf_counter() - began,
+                stopped=stopped,
+            )
+            report(tally)
+            if stopped is not None:
+                break
+    return tally
+
+
+def _groups(
+    records: Sequence[Record], plan: Plan, heard: Callable[[float], None], stack: ExitStack
+) -> Iterator[list[Prediction]]:
+    if plan.workers == 1 and plan.memory is None:
+        recognizer = stack.enter_context(plan.settings.load())
+        return predict(recognizer, records, plan.settings, heard)
+    from ark_asr.batch.workers import Workers
+
+    # More threads than cores only get into each other's way.
+    threads = plan.settings.threads or max((os.cpu_count() or 1) // plan.workers, 1)
+    workers = stack.enter_context(
+        Workers(replace(plan.settings, threads=threads), plan.workers, memory=plan.memory,
+                heard=heard)
+    )  # fmt: skip
+    most = _BATCHES_IN_CHUNK * plan.settings.options.batch_size
+    fair = -(-len(records) // (2 * plan.workers))
+    return workers.predict(records, max(min(most, fair), 1))

@@ -1,0 +1,198 @@
+"""``ark-asr batch``: a manifest in, one row per recording out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ark_asr.cli.batch_progress import BatchLine, summary
+from ark_asr.cli.outcome import outcome, say
+from ark_asr.errors import OptionError
+
+if TYPE_CHECKING:
+    from ark_asr.batch.records import Record
+
+# The published script spells its flags with underscores.
+SETTINGS = {"token_normalize_func": lambda name: name.replace("_", "-")}
+HAS_ERRORS = 1
+_GIB = 1 << 30
+
+Script = Annotated[
+    str | None, typer.Option(help="Of the published script: works if the model does it, else it"
+                             " is refused with the reason.")
+]  # fmt: skip
+
+
+def batch(
+    *,
+    input_: Annotated[
+        str,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="FILE|DIR|-",
+            help="JSON lines, .csv, .tsv, .parquet (extra 'batch'), or a folder of recordings.",
+        ),
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE|-", help="JSON lines.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "--model-path",
+            metavar="NAME|PATH",
+            help="See `ark-asr models list`. [default: ark-mini]",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the rows that are in the output.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output if there is one.")
+    ] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first recording that fails.")
+    ] = False,
+    segments: Annotated[
+        bool, typer.Option("--segments", help="Write segments with their times into the rows.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Most clips decoded together.")] = 40,
+    batch_seconds: Annotated[
+        float, typer.Option(metavar="S", help="Most seconds of sound decoded together.")
+    ] = 120.0,
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes, each with a model.")] = 1,
+    worker_memory: Annotated[
+        float | None,
+        typer.Option(metavar="GIB", help="Most memory of each process. [default: no limit]"),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="CPU threads per process. [default: all cores, shared]"),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="onnx or torch (extra 'torch'). [default: what fits the model]"
+        ),
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Most tokens per clip. [default: grows with the clip]"),
+    ] = None,
+    max_audio_seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", help="Cut recordings off after this. [default: segment long ones]"
+        ),
+    ] = None,
+    audio_gain: Annotated[float, typer.Option(metavar="X", help="Multiply all samples.")] = 1.0,
+    vad: Annotated[
+        bool | None,
+        typer.Option(
+            "--vad/--no-vad",
+            help="Look for speech first, or take whole recordings. [default: only in those longer "
+            "than a clip]",
+        ),
+    ] = None,
+    audio_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of relative paths. [default: the current one, else the manifest's]",
+        ),
+    ] = None,
+    audio_field: Annotated[str, typer.Option(metavar="KEY")] = "audio",
+    text_field: Annotated[str, typer.Option(metavar="KEY")] = "text",
+    begin_field: Annotated[str, typer.Option(metavar="KEY")] = "begin_time",
+    end_field: Annotated[str, typer.Option(metavar="KEY")] = "end_time",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    processor_path: Script = None,
+    do_sample: Annotated[
+        bool, typer.Option("--do-sample", help="Refused: decoding is greedy.")
+    ] = False,
+    temperature: Annotated[
+        float | None, typer.Option(help="Refused unless 0: decoding is greedy.")
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Refused unless 1: there is none.")
+    ] = None,
+    target_sr: Annotated[
+        int | None, typer.Option(help="Refused unless it is the model's own rate.")
+    ] = None,
+    asr_block_token_id_from: Annotated[
+        int | None, typer.Option(help="Refused unless the model's tokenizer says the same.")
+    ] = None,
+    padding_side: Annotated[
+        str | None, typer.Option(help="Refused: results do not depend on padding.")
+    ] = None,
+    attn_impl: Annotated[str | None, typer.Option(help="Refused unless auto.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Refused unless auto or what the model runs in.")
+    ] = None,
+) -> None:
+    """Write down many recordings, one JSON line each.
+
+    Takes the manifest, the flags (with - or _) and writes the rows of the published batch script.
+    The input is checked first; a bad line ends the run with exit code 2 before a model is loaded. A
+    recording that cannot be used becomes a row with `error`, and the exit code is 1. Rows that are
+    written stay, whatever happens; --resume goes on after them.
+    """
+    with outcome():
+        from ark_asr.batch.job import Plan, run_batch
+        from ark_asr.batch.manifests import read_manifest
+        from ark_asr.batch.predict import Settings
+        from ark_asr.batch.records import Fields
+        from ark_asr.batch.rows import RowFile
+        from ark_asr.batch.script_flags import ScriptFlags
+        from ark_asr.pipeline.options import check_options
+        from ark_asr.types import TranscribeOptions
+
+        if resume and overwrite:
+            raise OptionError("--resume and --overwrite exclude each other")
+        options = TranscribeOptions(
+            batch_size=batch_size, max_new_tokens=max_new_tokens, vad=vad, gain=audio_gain
+        )
+        check_options(options)
+        flags = ScriptFlags(
+            processor_path, do_sample, temperature, repetition_penalty, target_sr,
+            asr_block_token_id_from, padding_side, attn_impl, dtype,
+        )  # fmt: skip
+        flags.check(model)
+        plan = Plan(
+            Settings(model, engine, threads, options, batch_seconds, max_audio_seconds),
+            workers=workers,
+            memory=None if worker_memory is None else int(worker_memory * _GIB),
+            fail_fast=fail_fast,
+            segments=segments,
+        )
+        if input_ != "-" and output != "-" and Path(output).exists() and _same(input_, output):
+            raise OptionError(f"{output} is the input; choose another --output")
+        fields = Fields(audio_field, text_field, begin_field, end_field)
+        records = read_manifest(input_, fields, audio_root=audio_root)
+        _name_missing(records, fail_fast=fail_fast)
+        with RowFile(output, records, resume=resume, overwrite=overwrite) as rows:
+            line = BatchLine(show=not quiet)
+            try:
+                tally = run_batch(records, rows, plan, report=line.update, warn=line.say)
+            finally:
+                line.close()
+        if not quiet:
+            say(summary(tally, output))
+        if tally.failed or tally.stopped is not None:
+            raise typer.Exit(HAS_ERRORS)
+
+
+def _same(one: str, other: str) -> bool:
+    return Path(one).exists() and Path(one).samefile(other)
+
+
+def _name_missing(records: list[Record], *, fail_fast: bool) -> None:
+    """Say it now, not after hours; each will be a row with an error."""
+    from ark_asr.batch.manifests import missing_recordings
+
+    for record in (missing := missing_recordings(records)):
+        say(f"line {record.number}: {record.path}: no such file")
+    if missing and fail_fast:
+        raise typer.Exit(HAS_ERRORS)
