@@ -22,8 +22,10 @@ settings.load_profile("house")
 def _own_store(tmp_path_factory, monkeypatch):
     """No test sees the models of the person who runs it, or touches them."""
     monkeypatch.setenv("ARK_ASR_HOME", str(tmp_path_factory.getbasetemp() / "no-store"))
-    for name in ("ARK_ASR_OFFLINE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    offline = ("ARK_ASR_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    for name in (*offline, "HF_ENDPOINT", "HF_TOKEN"):
+        monkeypatch.setenv(name, "")  # noted, so that what a test sets is gone after it
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

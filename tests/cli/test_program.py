@@ -13,6 +13,7 @@ import checkpoints
 from ark_asr import cli
 from ark_asr.errors import ModelFormatError
 from ark_asr.models import store
+from ark_asr.models.catalogue import catalogue
 
 
 def run(*arguments):
@@ -39,7 +40,8 @@ def test_models_list_says_what_the_store_has(monkeypatch):
     result = run("models", "list")
     assert result.exit_code == 0
     names = [line.split()[0] for line in result.stdout.splitlines()]
-    assert names == [model.name for model in store.list_models()]
+    here = [model.name for model in store.list_models()]
+    assert names == [*here, *(entry.name for entry in catalogue())]
 
 
 def test_a_damaged_model_is_one_line(monkeypatch):

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from ark_asr.graphs.convert import build_package
 from ark_asr.models import catalogue, hub
 from checkpoints import write_checkpoint
 from hubserver import COMMIT, FakeHub
@@ -22,6 +23,17 @@ def published(tmp_path_factory):
     content = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert set(content) == set(FILES)
     return {**content, "modeling_tiny.py": b"raise SystemExit\n", "README.md": b"# Tiny\n"}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory, published):
+    """An int8 package of it, called tiny."""
+    folder = tmp_path_factory.mktemp("built")
+    (folder / "tiny").mkdir()
+    for name in FILES:
+        (folder / "tiny" / name).write_bytes(published[name])
+    build_package(folder / "tiny", folder / "package", licence="Apache-2.0")
+    return folder / "package"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ at once; each verb imports what it needs when it runs.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -35,11 +36,26 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _offline(asked: bool) -> None:
+    if asked:
+        # For the libraries that are used as well, not only for this program.
+        os.environ.update(ARK_ASR_OFFLINE="1", HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+
+
 @app.callback()
 def _ark_asr(
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            callback=_offline,
+            is_eager=True,
+            help="Open no connection, whatever the command.",
+        ),
     ] = False,
 ) -> None:
     """Private speech-to-text with ARK-ASR models, on a CPU."""

@@ -1,4 +1,4 @@
-"""``ark-asr models``: what can be loaded, and making packages of checkpoints."""
+"""``ark-asr models``: finding, fetching and keeping models, and making packages of them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from ark_asr.cli import manage
 from ark_asr.cli.outcome import needs_extra, outcome, say
+from ark_asr.cli.pull import pull
 
 if TYPE_CHECKING:
     from ark_asr.models.package import Precision
 
-app = typer.Typer(help="List models and make packages of them.", no_args_is_help=True)
+app = typer.Typer(help="Find, fetch and keep models; make packages of them.", no_args_is_help=True)
 
 
-@app.command(name="list")
-def list_() -> None:
-    """Names that `--model` takes, with precision and size."""
-    with outcome():
-        from ark_asr.models.store import DEFAULT_MODEL, list_models
-
-        for model in list_models():
-            mark = "  (default)" if model.name == DEFAULT_MODEL else ""
-            size = f"{model.size / 1e6:.1f} MB"
-            typer.echo(f"{model.name:<16}{model.precision or '':<8}{size:>10}{mark}")
+app.command(name="list")(manage.list_)
+app.command()(manage.info)
+app.command()(pull)
+app.command()(manage.verify)
+app.command()(manage.path)
+app.command(name="import")(manage.import_)
+app.command()(manage.export)
+app.command()(manage.remove)
 
 
 @app.command()

@@ -1,0 +1,114 @@
+"""The folder of models: names, variants, aliases."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from ark_asr.errors import ModelFormatError, ModelNotFoundError
+from ark_asr.models import home, pull, store
+
+
+@pytest.fixture
+def both(server, tiny, built):
+    """The tiny model as a checkpoint and as an int8 package."""
+    folder = pull.pull(tiny)
+    shutil.copytree(built, home.place("tiny", "int8"))
+    return folder
+
+
+def test_the_package_is_the_best_variant(both):
+    assert [one.variant for one in home.installed()] == ["int8", "checkpoint"]
+    found = store.resolve("tiny")
+    assert (found.name, found.kind, found.precision) == ("tiny", "package", "int8")
+    assert store.resolve("tiny:checkpoint").path == both
+    assert store.resolve("tiny:checkpoint").name == "tiny"
+
+
+def test_an_alias_is_as_good_as_the_name(both):
+    assert store.resolve("old/tiny-alias") == store.resolve("tiny")
+    assert store.resolve("Old/Tiny-Alias:checkpoint").kind == "checkpoint"
+
+
+def test_the_list_has_every_variant(both):
+    stored = [model for model in store.list_models() if not model.embedded]
+    assert [(m.name, m.kind) for m in stored] == [("tiny", "package"), ("tiny", "checkpoint")]
+
+
+def test_a_variant_that_is_not_there(both):
+    with pytest.raises(ModelNotFoundError, match="tiny:fp32 is not here"):
+        store.resolve("tiny:fp32")
+
+
+def test_a_known_model_that_is_not_here(tiny):
+    with pytest.raises(ModelNotFoundError, match=r"fetch it: ark-asr models pull tiny$"):
+        store.resolve("OLD/tiny-alias")
+
+
+def test_an_unknown_name_tells_what_is_here(both):
+    with pytest.raises(ModelNotFoundError, match=r"no model 'whisper'.*tiny"):
+        store.resolve("whisper")
+
+
+def test_a_layout_that_cannot_be_run(server, write_catalogue, make_row):
+    entry = write_catalogue(make_row(layout="masterx", runs=False))[0]
+    folder = pull.pull(entry)
+    assert folder.parent.name == "masterx"
+    for wanted in ("tiny", folder):
+        with pytest.raises(ModelFormatError, match="layout 'masterx', which cannot be run yet"):
+            store.resolve(wanted)
+    assert "tiny" not in [model.name for model in store.list_models()]
+
+
+def test_removing_one_variant_and_all(both):
+    assert [str(one) for one in home.remove("tiny:checkpoint")] == ["tiny:checkpoint"]
+    assert not both.exists()
+    assert [one.variant for one in home.remove("old/TINY-alias")] == ["int8"]
+    with pytest.raises(ModelNotFoundError, match="'tiny' is not in the store; nothing is"):
+        home.remove("tiny")
+
+
+def test_a_damaged_receipt(both):
+    receipt = both / "ark_asr_source.json"
+    text = receipt.read_text()
+    for old, new, said in (
+        ('"kind": "ark-asr-source"', '"kind": "x"', "is not a"),
+        ('"config.json"', '"../config.json"', "not the entry of a model file"),
+        ('"name": "tiny"', '"name": "../tiny"', "is no name"),
+        ('"basis": "hub"', '"basis": "me"', "not the entry"),
+        ('"size"', '"sise"', "not a complete list"),
+    ):
+        receipt.write_text(text.replace(old, new))
+        with pytest.raises(ModelFormatError, match=said):
+            store.resolve("tiny:checkpoint")
+    receipt.write_text(text)
+    (both / "config.json").write_text("{}")
+    with pytest.raises(ModelFormatError, match=r"config\.json: 2 bytes, expected"):
+        store.resolve("tiny:checkpoint")
+    (both / "config.json").unlink()
+    with pytest.raises(ModelNotFoundError, match=r"config\.json: no such file"):
+        store.resolve("tiny:checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "rest"),
+    [("linux", "XDG_CACHE_HOME", "ark-asr"), ("win32", "LOCALAPPDATA", "ark-asr")],
+)
+def test_the_folder_of_the_platform(monkeypatch, tmp_path, platform, variable, rest):
+    monkeypatch.delenv("ARK_ASR_HOME")
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert home.store_folder() == tmp_path / rest
+
+
+def test_the_folder_where_nothing_is_set(monkeypatch):
+    for name in ("ARK_ASR_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for platform, parts in (
+        ("linux", ".cache"), ("darwin", "Library/Caches"), ("win32", "AppData/Local"),
+    ):  # fmt: skip
+        monkeypatch.setattr(sys, "platform", platform)
+        assert home.store_folder() == Path.home() / parts / "ark-asr"
