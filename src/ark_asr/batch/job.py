@@ -12,6 +12,7 @@ from ark_asr.batch.predict import Settings, predict
 from ark_asr.batch.records import Prediction, Record, render_row
 from ark_asr.batch.rows import RowFile
 from ark_asr.errors import OptionError
+from ark_asr.models.store import resolve
 
 _BATCHES_IN_CHUNK = 4
 
@@ -157,6 +158,7 @@ def _groups(
         return predict(recognizer, records, plan.settings, heard)
     from ark_asr.batch.workers import Workers
 
+    resolve(plan.settings.model)  # before any process is started
     # More threads than cores only get into each other's way.
     threads = plan.settings.threads or max((os.cpu_count() or 1) // plan.workers, 1)
     workers = stack.enter_context(
