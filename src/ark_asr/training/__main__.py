@@ -15,4 +15,5 @@ if __name__ == "__main__":
     try:
         main(args.recipe, resume=args.resume, skip_bad=args.skip_bad)
     except ArkError as error:
-        sys.exit(f"ark_asr.training: {error}")
+        print(f"ark_asr.training: {error}", file=sys.stderr)
+        sys.exit(2)
