@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ark_asr.errors import ModelFormatError, ModelNotFoundError
-from ark_asr.models import home, pull, store
+from ark_asr.errors import DownloadError, ModelFormatError, ModelNotFoundError
+from ark_asr.models import home, hub, pull, store
+from hubserver import Trouble
 
 
 @pytest.fixture
@@ -69,6 +70,17 @@ def test_removing_one_variant_and_all(both):
     assert [one.variant for one in home.remove("old/TINY-alias")] == ["int8"]
     with pytest.raises(ModelNotFoundError, match="'tiny' is not in the store; nothing is"):
         home.remove("tiny")
+
+
+def test_broken_downloads_are_removed_too(server, tiny, monkeypatch):
+    monkeypatch.setattr(hub, "ATTEMPTS", 1)
+    server.trouble["model.safetensors"] = Trouble(breaks=[10])
+    with pytest.raises(DownloadError):
+        pull.pull(tiny)
+    other = home.store_folder() / home.UNFINISHED / "tiny-two-0123456789ab"
+    other.mkdir()
+    assert [one.variant for one in home.remove("tiny")] == ["unfinished"]
+    assert other.is_dir()
 
 
 def test_a_damaged_receipt(both):

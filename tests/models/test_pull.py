@@ -6,6 +6,7 @@ import hashlib
 import io
 import shutil
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_a_model_is_fetched_whole_and_nothing_else(server, tiny, published):
     done = [at.done for at in told]
     assert done == sorted(done)
     assert done[-1] == told[-1].total == sum(len(published[name]) for name in names)
-    assert not any((home.store_folder() / home.UNFINISHED).iterdir())
+    assert not unfinished().exists()
 
 
 def test_what_was_received_is_written_down(server, tiny, published):
@@ -65,6 +66,14 @@ def test_what_is_here_is_not_asked_for(server, tiny):
     server.asked.clear()
     assert pull.pull(tiny) == folder
     assert not server.asked
+
+
+def test_without_a_revision_old_names_are_not_trusted(server, write_catalogue, make_row):
+    repositories = ["Gone/tiny", "New/tiny"]
+    entry = write_catalogue(make_row(revision=None, repositories=repositories))[0]
+    with pytest.raises(DownloadError, match="not on"):
+        pull.pull(entry)
+    assert not server.paths("New/tiny")
 
 
 def test_a_renamed_owner(server, write_catalogue, make_row):
@@ -258,6 +267,22 @@ def test_a_full_disk(server, tiny):
     with pytest.raises(DownloadError, match=r"cannot be written \(No space left on device\)"):
         pull.pull(tiny)
     assert not home.installed()
+
+
+def test_a_store_that_cannot_be_written(server, tiny):
+    home.store_folder().parent.mkdir(exist_ok=True)
+    home.store_folder().write_text("a file")
+    with pytest.raises(DownloadError, match="cannot be written"):
+        pull.pull(tiny)
+
+
+def test_two_pulls_at_once(server, tiny, published):
+    server.trouble[WEIGHTS] = Trouble(breaks=[100] * 20)
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(lambda _: pull.pull(tiny), range(2)))
+    assert folders[0] == folders[1]
+    assert (folders[0] / WEIGHTS).read_bytes() == published[WEIGHTS]
+    assert len(server.paths("resolve/" + COMMIT + "/config.json")) == 1
 
 
 def test_too_little_room_is_said_before_fetching(server, tiny, monkeypatch):

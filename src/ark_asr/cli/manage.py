@@ -100,12 +100,12 @@ def remove(name: Name) -> None:
     with outcome():
         from ark_asr.models import home, store
 
-        if not home.lookup(name) and any(name == model.name for model in store.list_models()):
+        if not home.find_all(name) and any(name == model.name for model in store.list_models()):
             raise OptionError(f"{name} is part of this program and cannot be removed")
-        sizes = sum(one.size for one in home.lookup(name))
+        freed = sum(one.size for one in home.find_all(name))
         for one in home.remove(name):
             say(f"{one.path} is deleted")
-        say(f"{_size(sizes)} are free again")
+        say(f"{_size(freed)} are free again")
 
 
 def export(

@@ -121,14 +121,16 @@ def _make_package(entry: Entry, folder: Path, *, quiet: bool) -> None:
     from ark_asr.graphs.convert import build_package
 
     dest = place(entry.name, PRECISION)
-    with ByteLine(f"{entry.name} -> {PRECISION}", show=not quiet) as line:
+    title = f"{entry.name} -> {PRECISION}"
+    total = sum(file.stat().st_size for file in folder.iterdir())
+    with ByteLine(title, total, show=not quiet) as line:
         build_package(
             folder,
             dest,
             precision=PRECISION,
             name=entry.name,
             licence=entry.licence.spdx,
-            progress=lambda share: line.to(int(share * 100), 100, f"{entry.name} -> {PRECISION}"),
+            progress=lambda share: line.to(int(share * total), total, title),
         )
     say(f"{dest}: {PRECISION} package, ready: ark-asr transcribe FILE --model {entry.name}")
     say(f"`ark-asr models remove {entry.name}:checkpoint` frees what it was made from")

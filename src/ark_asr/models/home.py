@@ -82,18 +82,31 @@ def lookup(wanted: str) -> list[Installed]:
 
 
 def remove(wanted: str) -> list[Installed]:
-    """Delete a model with all its variants, or one of them; tell what was deleted.
+    """Delete a model with all its variants and broken downloads, or one variant; tell which.
 
     Raises:
         ModelNotFoundError: It is not in the store.
     """
-    gone = lookup(wanted)
+    gone = find_all(wanted)
     if not gone:
         known = ", ".join(str(one) for one in installed()) or "nothing"
         raise ModelNotFoundError(f"{wanted!r} is not in the store; {known} is")
     for one in gone:
         shutil.rmtree(one.path)
     return gone
+
+
+def find_all(wanted: str) -> list[Installed]:
+    """What `remove` would delete."""
+    return [*lookup(wanted), *_broken(wanted)]
+
+
+def _broken(wanted: str) -> list[Installed]:
+    """Downloads of a model that never were finished."""
+    name = entry.name if (entry := find(wanted)) else wanted
+    folders = (store_folder() / UNFINISHED).glob("*-*")
+    found = [path for path in folders if path.is_dir() and path.name.rpartition("-")[0] == name]
+    return [Installed(name, UNFINISHED, path) for path in found]
 
 
 def _rank(variant: str) -> int:

@@ -206,9 +206,7 @@ class Hub:
             time.sleep(PAUSE * failures)
 
     def _open(self, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-        from ark_asr import __version__
-
-        said = {"User-Agent": f"ark-asr/{__version__}", "Accept-Encoding": "identity"}
+        said = {"User-Agent": "ark-asr", "Accept-Encoding": "identity"}
         request = urllib.request.Request(url, headers={**said, **headers})  # noqa: S310
         try:
             return self._send(request)

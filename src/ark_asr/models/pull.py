@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ark_asr.errors import DownloadError, ModelFormatError
+from ark_asr.errors import ArkError, DownloadError, ModelFormatError
 from ark_asr.models.catalogue import Entry
 from ark_asr.models.home import UNFINISHED, place, store_folder
 from ark_asr.models.hub import Hub, HubFile
@@ -71,8 +72,28 @@ def pull(
     making = store_folder() / UNFINISHED / f"{entry.name}-{source.revision[:12]}"
     try:
         making.mkdir(parents=True, exist_ok=True)
+        # Two pulls of one model at once would write into the same files.
+        with _alone(making.with_name(f"{entry.name}.lock")):
+            if not folder.is_dir():
+                making.mkdir(exist_ok=True)
+                _gather(entry, source, hub, making, progress)
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                making.rename(folder)
+    except ArkError:
+        raise
     except OSError as error:
-        raise DownloadError(f"{making}: cannot be made ({error.strerror})") from None
+        raise DownloadError(f"{making}: cannot be written ({error.strerror or error})") from None
+    return folder
+
+
+def _gather(
+    entry: Entry,
+    source: Source,
+    hub: Hub,
+    making: Path,
+    progress: Callable[[Transfer], None] | None,
+) -> None:
+    """Bring all files into one folder, verified, and write down what they are."""
     _check_room(making, source)
     total = sum(file.size for file in source.files)
     done = 0
@@ -95,11 +116,16 @@ def pull(
     Receipt(
         entry.name, entry.layout, source.repository, source.revision, entry.licence.spdx, received
     ).save(making)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     for leftover in making.glob(f"*{REJECTED}"):
         leftover.unlink()
-    making.rename(folder)
-    return folder
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
+
+    with WeakFileLock(lock):
+        yield
 
 
 def find_source(entry: Entry, hub: Hub) -> Source:
@@ -110,10 +136,10 @@ def find_source(entry: Entry, hub: Hub) -> Source:
         ModelFormatError: The hub says another size or hash than the catalogue.
     """
     gone: DownloadError | None = None
-    for repository in entry.repositories:
+    # A commit is a hash of what it holds: whoever takes over a name that was given up cannot put
+    # something else under it. Without one, only the current name is good enough.
+    for repository in entry.repositories if entry.revision else entry.repositories[:1]:
         try:
-            # A commit is a hash of what it holds: whoever takes over a name that was given up
-            # cannot make up another one for it.
             revision = entry.revision or hub.commit(repository)
             listed = hub.files(repository, revision)
         except DownloadError as error:
