@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "writers": GROUND,
     "pipeline": GROUND | {"models", "audio", "engines", "decoding"},
     "batch": GROUND | {"pipeline", "models"},
-    "evaluation": GROUND | {"batch", "models"},
+    "evaluation": GROUND | {"batch", "models", "ark_asr"},
     "cli": GROUND
     | {"pipeline", "batch", "evaluation", "writers", "models", "graphs", "training", "ark_asr"},
     "ark_asr": GROUND | {"pipeline"},
@@ -136,7 +136,7 @@ def test_the_recognizer_needs_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["transcribe"], ["batch"], ["models"], ["train", "supervised"]]
+    "arguments", [[], ["transcribe"], ["batch"], ["evaluate"], ["models"], ["train", "supervised"]]
 )
 def test_help_imports_nothing_it_does_not_need(arguments):
     code = (

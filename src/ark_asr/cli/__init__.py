@@ -14,6 +14,7 @@ import typer
 
 from ark_asr import __version__
 from ark_asr.cli import batch, models, train
+from ark_asr.cli.evaluate import evaluate
 from ark_asr.cli.outcome import INTERRUPTED
 from ark_asr.cli.transcribe import transcribe
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(transcribe)
 app.command(context_settings=batch.SETTINGS)(batch.batch)
+app.command(context_settings=batch.SETTINGS)(evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")
 

@@ -1,0 +1,160 @@
+"""``ark-asr evaluate``: how well a test set is written down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ark_asr.cli.batch_progress import BatchLine
+from ark_asr.cli.outcome import needs_extra, outcome
+from ark_asr.errors import OptionError
+
+if TYPE_CHECKING:
+    from ark_asr.batch.job import Plan, Tally
+    from ark_asr.batch.records import Record
+
+
+def evaluate(
+    *,
+    input_: Annotated[
+        str,
+        typer.Option(
+            "--input", "-i", metavar="FILE", help="As for `ark-asr batch`; text is the reference."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Scored rows, worst first; FILE.summary.json is written beside it.",
+        ),
+    ],
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Output of `ark-asr batch`. [default: predict now]"),
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Other predictions, compared in pairs.")
+    ] = None,
+    scheme: Annotated[
+        str, typer.Option(metavar="NAME", help="basic, english, ark or ark-without-jiwer.")
+    ] = "basic",
+    by: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Also for each value; repeat it.")
+    ] = None,
+    resample_by: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Intervals over its values. [default: utterances]"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "--model-path",
+            metavar="NAME|PATH",
+            help="See `ark-asr models list`. [default: ark-mini]",
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="NAME", help="onnx or torch (extra 'torch').")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="CPU threads.")] = None,
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes.")] = 1,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Clips decoded together.")] = 40,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with predictions of an earlier run.")
+    ] = False,
+    audio_root: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of relative paths.")
+    ] = None,
+    audio_field: Annotated[str, typer.Option(metavar="KEY")] = "audio",
+    text_field: Annotated[str, typer.Option(metavar="KEY")] = "text",
+    begin_field: Annotated[str, typer.Option(metavar="KEY")] = "begin_time",
+    end_field: Annotated[str, typer.Option(metavar="KEY")] = "end_time",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Score transcripts against references (needs the extra 'eval').
+
+    Without --predictions the recordings are first written down, into FILE.predictions.jsonl. A
+    recording that cannot be used counts with all its words as missing.
+    """
+    with outcome():
+        with needs_extra("evaluating", "eval"):
+            from ark_asr.evaluation import summary as totals
+            from ark_asr.evaluation.machine import describe_model, this_machine
+            from ark_asr.evaluation.rows import read_predictions, render, score_all, worst_first
+            from ark_asr.evaluation.schemes import get_scheme
+            from ark_asr.evaluation.table import table
+        from ark_asr.batch.job import Plan
+        from ark_asr.batch.manifests import read_manifest
+        from ark_asr.batch.predict import Settings
+        from ark_asr.batch.records import Fields
+        from ark_asr.models.store import resolve
+        from ark_asr.types import TranscribeOptions
+        from ark_asr.writers import write_atomic
+
+        chosen = get_scheme(scheme)
+        if predictions is not None and (model, engine, threads, workers, resume) != (
+            None, None, None, 1, False
+        ):  # fmt: skip
+            raise OptionError("--predictions are there already; leave out how to make them")
+        fields = Fields(audio_field, text_field, begin_field, end_field)
+        records = read_manifest(input_, fields, audio_root=audio_root)
+        if not any(record.text.strip() for record in records):
+            raise OptionError(f"{input_}: no record has a reference ({text_field!r})")
+        for path in filter(None, (predictions, compare, Path(input_))):
+            if path.exists() and output.exists() and path.samefile(output):
+                raise OptionError(f"{output} is an input; choose another --output")
+
+        speed = described = None
+        if predictions is None:
+            described = describe_model(resolve(model))
+            predictions = output.with_name(f"{output.name}.predictions.jsonl")
+            options = TranscribeOptions(batch_size=batch_size, vad=None)
+            plan = Plan(Settings(model, engine, threads, options), workers=workers)
+            tally = _predict(records, predictions, plan, resume=resume, quiet=quiet)
+            if tally.elapsed:
+                speed = totals.Speed(tally.audio, tally.elapsed, tally.rtfx)
+
+        scored = score_all(records, read_predictions(predictions, records), chosen)
+        second = None
+        if compare is not None:
+            others = score_all(records, read_predictions(compare, records), chosen)
+            second = totals.compare(str(compare), scored, others, resample_by)
+        found = totals.Summary(
+            input=input_,
+            predictions=str(predictions),
+            scheme=chosen.name,
+            scheme_version=chosen.version,
+            resampled_by=resample_by or "utterances",
+            rates=totals.rates(scored, resample_by),
+            by=totals.breakdown(scored, by or [], resample_by),
+            comparison=second,
+            speed=speed,
+            model=described,
+            machine=this_machine(),
+        )
+        try:
+            write_atomic(output, render(worst_first(scored)))
+            write_atomic(output.with_name(f"{output.name}.summary.json"), found.to_json())
+        except OSError as error:
+            raise OptionError(f"{output}: cannot be written ({error.strerror or error})") from None
+        typer.echo(table(found), nl=False)
+
+
+def _predict(
+    records: list[Record], target: Path, plan: Plan, *, resume: bool, quiet: bool
+) -> Tally:
+    from ark_asr.batch.job import run_batch
+    from ark_asr.batch.rows import RowFile
+
+    with RowFile(str(target), records, resume=resume, overwrite=False) as rows:
+        line = BatchLine(show=not quiet)
+        try:
+            return run_batch(records, rows, plan, report=line.update, warn=line.say)
+        finally:
+            line.close()

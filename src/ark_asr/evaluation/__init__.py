@@ -1,0 +1,1 @@
+"""How well was it written down: normalising, word and character errors, intervals, summaries."""

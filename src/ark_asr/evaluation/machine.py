@@ -1,0 +1,86 @@
+"""What a number was measured with: machine, versions, and the very model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from ark_asr import __version__
+from ark_asr.models.package import MANIFEST_FILE
+from ark_asr.models.store import ModelFolder
+
+_LIBRARIES = ("numpy", "onnxruntime", "torch", "jiwer", "kaldialign", "av", "soxr", "tokenizers")
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where and with what it ran.
+
+    Attributes:
+        cpu: The processor's name, as the system has it.
+        cores: That this process may use.
+        versions: Of this program and of the libraries that are installed.
+    """
+
+    system: str
+    cpu: str
+    cores: int
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Which model, by name and content.
+
+    Attributes:
+        sha256: Of a package's manifest, which holds the hashes of all its files; of a checkpoint,
+            over its configuration, tokenizer and weights, each with its name.
+    """
+
+    name: str
+    precision: str
+    sha256: str
+
+
+def this_machine() -> Machine:
+    """The machine this runs on."""
+    versions = {"ark-asr": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return Machine(platform.platform(terse=True), _cpu(), cores, versions)
+
+
+def describe_model(folder: ModelFolder) -> Model:
+    """Name, precision and hash of a model."""
+    names = [MANIFEST_FILE]
+    if folder.kind == "checkpoint":
+        names = sorted(
+            file.name for file in folder.path.iterdir() if file.suffix in {".safetensors", ".json"}
+        )
+    digest = hashlib.sha256()
+    for name in names:
+        if folder.kind == "checkpoint":
+            digest.update(name.encode() + b"\0")
+        with (folder.path / name).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    return Model(folder.name, folder.precision or "fp32", digest.hexdigest())
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

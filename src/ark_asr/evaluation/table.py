@@ -1,0 +1,68 @@
+"""A summary as text for a terminal."""
+
+from __future__ import annotations
+
+from ark_asr.evaluation.intervals import Difference, Interval
+from ark_asr.evaluation.summary import Rates, Summary
+
+_HEAD = ("", "WER %", "95 %", "CER %", "95 %", "S", "D", "I", "words", "chars", "rows", "empty",
+         "errors")  # fmt: skip
+
+
+def table(summary: Summary) -> str:
+    """Lines of at most a few columns; numbers in percent with two decimals."""
+    rows = [_HEAD, _line("all", summary.rates)]
+    for key, parts in summary.by.items():
+        rows += [_line(f"{key}={name}", part) for name, part in parts.items()]
+    if summary.comparison is not None:
+        rows.append(_line("compared", summary.comparison.rates))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+        for row in rows
+    ]
+    lines.append(f"scheme {summary.scheme} {summary.scheme_version}; intervals over "
+                 f"{summary.resampled_by}")  # fmt: skip
+    if summary.speed is not None:
+        speed = summary.speed
+        lines.append(f"{speed.audio_seconds:.1f} s of audio in {speed.seconds:.1f} s, "
+                     f"RTFx {speed.rtfx:.2f}, {summary.machine.cpu}, "
+                     f"{summary.machine.cores} cores")  # fmt: skip
+    if summary.comparison is not None and summary.comparison.wer is not None:
+        lines.append(_sentence(summary.comparison.predictions, summary.comparison.wer))
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, rates: Rates) -> tuple[str, ...]:
+    edits = rates.word_edits
+    numbers = (edits.substitutions, edits.deletions, edits.insertions, rates.ref_words,
+               rates.ref_chars, rates.rows, rates.empty_predictions, rates.errors)  # fmt: skip
+    return (
+        name,
+        _percent(rates.wer),
+        _span(rates.wer_interval),
+        _percent(rates.cer),
+        _span(rates.cer_interval),
+        *(f"{number:,}" for number in numbers),
+    )
+
+
+def _sentence(name: str, found: Difference) -> str:
+    points, low, high = (
+        100 * value for value in (found.difference, found.interval.low, found.interval.high)
+    )
+    if low <= 0 <= high:
+        span = f"WER {points:+.2f} points, 95 % {low:+.2f} to {high:+.2f}"
+        return f"{name}: no difference that these data can show ({span})"
+    word = "better" if points < 0 else "worse"
+    ends = sorted((abs(low), abs(high)))
+    span = f"95 % {ends[0]:.2f} to {ends[1]:.2f}"
+    return f"{name} is {word} by {abs(points):.2f} points of WER ({span})"
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.2f}"
+
+
+def _span(interval: Interval | None) -> str:
+    return "-" if interval is None else f"{100 * interval.low:.2f}-{100 * interval.high:.2f}"

@@ -1,0 +1,183 @@
+"""`ark-asr evaluate` from a test set to its numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import checkpoints
+from ark_asr import Recognizer
+from ark_asr.cli import app
+from ark_asr.models.tokenizer import Tokenizer
+from listener import Listener, read_jsonl, wav, write_jsonl
+
+
+def evaluate(*arguments):
+    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+def summary_of(path):
+    return json.loads(path.with_name(f"{path.name}.summary.json").read_text())
+
+
+@pytest.fixture
+def test_set(tmp_path):
+    """Two speakers; "words of 5" is said for 5 steps of 50 ms, and so on."""
+    for number in (4, 5, 6, 7):
+        wav(tmp_path / f"{number}.wav", number)
+    rows = [
+        {"audio": "4.wav", "text": "Words of 4!", "speaker": "a"},
+        {"audio": "5.wav", "text": "words by 5 please", "speaker": "a"},
+        {"audio": "6.wav", "text": "of 6", "speaker": "b"},
+        {"audio": "7.wav", "text": "", "speaker": "b"},
+        {"audio": "gone.wav", "text": "lost", "speaker": "b"},
+    ]
+    return write_jsonl(tmp_path / "test.jsonl", rows)
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    folder = tmp_path / "tiny"
+    checkpoints.write_checkpoint(folder)
+    tokenizer = Tokenizer.load(folder)
+
+    def load(cls, model=None, *, engine=None, threads=None):
+        return Recognizer(Listener(tokenizer, clips=20), tokenizer, "listener")
+
+    monkeypatch.setattr(Recognizer, "load", classmethod(load))
+    return folder
+
+
+def test_from_recordings_to_numbers(test_set, model, tmp_path):
+    out = tmp_path / "scored.jsonl"
+    result = evaluate("-i", test_set, "-o", out, "--model_path", model, "--by", "speaker")
+    assert result.exit_code == 0, result.stderr
+    rows = read_jsonl(out)
+    assert [row["cer_errors"] for row in rows] == sorted(
+        (row["cer_errors"] for row in rows), reverse=True
+    )
+    by_name = {row["audio"]: row for row in rows}
+    assert list(by_name["5.wav"]) == [
+        "audio", "text", "pred_text", "pred_text_raw", "begin_time", "end_time", "speaker",
+        "ref_text", "ref_text_clean", "pred_text_clean", "cer_errors", "wer_errors", "ref_words",
+        "ref_chars",
+    ]  # fmt: skip
+    assert by_name["4.wav"]["wer_errors"] == 0
+    assert by_name["4.wav"]["ref_text_clean"] == "words of 4"
+    assert "no such file" in by_name["gone.wav"]["error"]
+
+    found = summary_of(out)
+    rates = found["rates"]
+    # "by" for "of" and no "please"; "words" too many; three words where none were; "lost" is lost.
+    assert rates["word_edits"] == {"substitutions": 1, "deletions": 2, "insertions": 4}
+    assert (rates["ref_words"], rates["rows"], rates["scored"]) == (3 + 4 + 2 + 1, 5, 4)
+    assert rates["wer"] == pytest.approx(7 / 10)
+    assert (rates["empty_predictions"], rates["errors"]) == (1, 1)
+    assert rates["wer_interval"]["low"] <= 0.7 <= rates["wer_interval"]["high"]
+    assert found["by"]["speaker"]["a"]["wer"] == pytest.approx(2 / 7)
+    assert (found["scheme"], found["scheme_version"]) == ("basic", 1)
+    assert found["model"]["name"] == "tiny"
+    assert found["speed"]["audio_seconds"] == pytest.approx(22 * 0.05)
+    assert found["speed"]["rtfx"] > 0
+    assert {"ark-asr", "python", "jiwer", "kaldialign"} <= set(found["machine"]["versions"])
+    table = result.stdout.splitlines()
+    assert table[1].split()[:2] == ["all", "70.00"]
+    assert table[2].split()[:2] == ["speaker=a", "28.57"]
+    assert "scheme basic 1" in result.stdout
+
+
+def test_the_hash_is_of_the_content(tmp_path):
+    from ark_asr.evaluation.machine import describe_model
+    from ark_asr.models.store import resolve
+
+    hashes = set()
+    for seed, name in ((0, "a"), (0, "b"), (1, "c")):
+        checkpoints.write_checkpoint(tmp_path / name, seed=seed)
+        hashes.add(describe_model(resolve(tmp_path / name)).sha256)
+    assert len(hashes) == 2
+    assert {len(one) for one in hashes} == {hashlib.sha256().digest_size * 2}
+
+
+def predictions(path, texts):
+    return write_jsonl(path, [{"audio": audio, "pred_text": text} for audio, text in texts.items()])
+
+
+def test_predictions_of_any_order_and_a_comparison(test_set, tmp_path):
+    right = {"4.wav": "words of 4", "5.wav": "words by 5 please", "6.wav": "of 6", "7.wav": "",
+             "gone.wav": "lost", "other.wav": "not asked"}  # fmt: skip
+    wrong = {audio: "no " * len(text.split()) for audio, text in reversed(right.items())}
+    one = predictions(tmp_path / "one.jsonl", wrong)
+    two = predictions(tmp_path / "two.jsonl", right)
+    out = tmp_path / "scored.jsonl"
+    result = evaluate("-i", test_set, "-o", out, "--predictions", one, "--compare", two)
+    assert result.exit_code == 0, result.stderr
+    found = summary_of(out)
+    assert (found["rates"]["wer"], found["comparison"]["rates"]["wer"]) == (1, 0)
+    assert found["comparison"]["wer"]["difference"] == -1
+    assert (found["speed"], found["model"]) == (None, None)
+    assert f"{two} is better by 100.00 points of WER (95 % 100.00 to 100.00)" in result.stdout
+    result = evaluate("-i", test_set, "-o", out, "--predictions", one, "--compare", one)
+    assert "no difference that these data can show" in result.stdout
+
+
+def test_the_published_totals(test_set, tmp_path):
+    texts = {"4.wav": "words of", "5.wav": "x", "6.wav": "of 6", "7.wav": "much", "gone.wav": ""}
+    out = tmp_path / "scored.jsonl"
+    evaluate("-i", test_set, "-o", out, "--predictions", predictions(tmp_path / "p", texts),
+             "--scheme", "ark")  # fmt: skip
+    rates = summary_of(out)["rates"]
+    # The empty reference counts for nothing here: one, four, none and one word wrong.
+    assert rates["wer"] == pytest.approx((1 + 4 + 0 + 1) / 10)
+    assert rates["word_edits"]["insertions"] == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--scheme", "best"], "scheme 'best' is not known"),
+        (["--by", "colour"], "no record of the input has a field 'colour'"),
+        (["--resample-by", "colour"], "no record of the input has a field 'colour'"),
+        (["--model", "m"], "leave out how to make them"),
+        (["--text_field", "words"], "no record has a reference ('words')"),
+        (["--compare", "nothing.jsonl"], "nothing.jsonl: cannot be read"),
+    ],
+)
+def test_bad_options_are_one_line(test_set, tmp_path, flags, message):
+    texts = dict.fromkeys(("4.wav", "5.wav", "6.wav", "7.wav", "gone.wav"), "x")
+    known = predictions(tmp_path / "p", texts)
+    out = tmp_path / "scored.jsonl"
+    result = evaluate("-i", test_set, "-o", out, "--predictions", known, *flags)
+    assert (result.exit_code, result.stdout, out.exists()) == (2, "", False)
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"audio": "4.wav", "pred_text": "x"}\n', "no prediction for 4 of 5 records, such as 5"),
+        ("{\n", "line 1 is not JSON"),
+        ('{"audio": "4.wav"}\n', "line 1 is no row of a batch output"),
+        ("[]\n", "line 1 is no row of a batch output"),
+        ('{"audio": "4.wav", "pred_text": "x", "end_time": "x"}\n', "times that are no numbers"),
+    ],
+)
+def test_bad_predictions_are_one_line(test_set, tmp_path, content, message):
+    (tmp_path / "p").write_text(content)
+    result = evaluate("-i", test_set, "-o", tmp_path / "o", "--predictions", tmp_path / "p")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert message in result.stderr
+
+
+def test_inputs_are_not_overwritten(test_set, tmp_path):
+    before = test_set.read_bytes()
+    known = predictions(tmp_path / "p", {"4.wav": "x"})
+    for out in (test_set, known):
+        result = evaluate("-i", test_set, "-o", out, "--predictions", known)
+        assert "choose another --output" in result.stderr
+    assert test_set.read_bytes() == before
