@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "cli": GROUND
     | {"pipeline", "batch", "evaluation", "writers", "models", "graphs", "training", "ark_asr"},
     "ark_asr": GROUND | {"pipeline"},
+    "__main__": {"cli"},
 }
 # An engine in PyTorch runs the model of `modeling`; nothing else may reach across.
 EXCEPTIONS = {("engines/torch.py", "modeling")}
