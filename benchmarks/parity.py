@@ -52,7 +52,7 @@ def main() -> None:
         TorchEngine.load(options.checkpoint, threads=options.threads), tokenizer, mels
     )
     print(
-        f"{'engine':<8}{'embeddings':>12}{'logits':>10}{'same tokens':>13}{'WER %':>8}{'errors':>9}"
+        f"{'engine':<8}{'embeddings':>12}{'logits':>10}{'same tokens':>13}{'WER %':>8}{'errors':>13}"
     )
     report("torch", reference, reference, rows)
     with tempfile.TemporaryDirectory() as made:
@@ -97,7 +97,7 @@ def report(name: str, heard: Heard, reference: Heard, rows: list[dict]) -> None:
         errors += distance(wanted, plain(text))
         words += len(wanted)
     print(f"{name:<8}{embeddings:>12.1e}{logits:>10.1e}{f'{same}/{len(rows)}':>13}"
-          f"{100 * errors / words:>8.2f}{f'{errors}/{words}':>9}")  # fmt: skip
+          f"{100 * errors / words:>8.2f}{f'{errors}/{words}':>13}")  # fmt: skip
 
 
 def read(manifest: Path, split: str | None) -> Iterator[dict]:

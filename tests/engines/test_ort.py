@@ -64,6 +64,14 @@ def test_no_clip(package):
     assert OnnxEngine.load(package).embed_audio([]) == []
 
 
+def test_the_longest_clip_and_one_frame_more(package):
+    engine = OnnxEngine.load(package)
+    (audio,) = engine.embed_audio([np.zeros((128, 3000), np.float32)])
+    assert len(audio) == 375
+    with pytest.raises(OptionError, match="3001 frames; the model takes 3000"):
+        engine.embed_audio([np.zeros((128, 3001), np.float32)])
+
+
 def test_states_are_independent(package):
     engine = OnnxEngine.load(package, threads=1)
     first = engine.start(prompts(engine.config, 5), 3)

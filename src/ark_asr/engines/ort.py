@@ -112,7 +112,14 @@ class OnnxEngine:
         return cls(manifest, config, table, encoder, decoder)
 
     def embed_audio(self, mels: Sequence[FloatArray]) -> list[FloatArray]:
-        """Log-mels ``[bins, F_i]`` to audio embeddings ``[N_i, hidden]``, in the same order."""
+        """Log-mels ``[bins, F_i]`` to audio embeddings ``[N_i, hidden]``, in the same order.
+
+        Raises:
+            OptionError: A clip has more frames than the encoder has positions for.
+        """
+        most = 2 * self.config.encoder_positions
+        if (longest := max((mel.shape[1] for mel in mels), default=0)) > most:
+            raise OptionError(f"a clip has {longest} frames; the model takes {most}, cut it")
         found: list[FloatArray] = [np.empty((0, 0), np.float32)] * len(mels)
         for group in _encoder_groups([mel.shape[1] for mel in mels]):
             frames = np.array([mels[i].shape[1] for i in group], np.int64)

@@ -50,7 +50,8 @@ class EncoderGraph:
         graph, audio = self.graph, self.config.encoder
         x = self._conv_stem()
         if self.config.use_rope:
-            tables = rotary_tables(audio.max_positions, audio.rotary_dim, ENCODER_ROPE_THETA)
+            length = self.config.encoder_positions
+            tables = rotary_tables(length, audio.rotary_dim, ENCODER_ROPE_THETA)
             self._tables = (graph.weight("cos", tables[0]), graph.weight("sin", tables[1]))
         else:
             time = graph.op("Slice", graph.op("Shape", x), graph.ints(1), graph.ints(2))

@@ -161,6 +161,18 @@ class ModelConfig:
         """Width of the adapter's hidden layer."""
         return 2 * self.decoder.hidden_size
 
+    @property
+    def encoder_positions(self) -> int:
+        """Positions (two mel frames each) that the encoder can tell apart.
+
+        Learned ones end with their table; rotary ones have no end, so they cover the longest clip
+        of the front end too.
+        """
+        if not self.use_rope:
+            return self.encoder.max_positions
+        longest = self.features.frames(self.features.clip_samples)
+        return max(self.encoder.max_positions, (longest + 1) // 2)
+
     def audio_slots(self, frames: int) -> int:
         """Audio embeddings that a log-mel of ``frames`` frames becomes: about 12.5 per second."""
         return max((frames + 1) // 2 // self.merge_factor, 1)
