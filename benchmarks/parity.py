@@ -51,9 +51,8 @@ def main() -> None:
     reference = Heard(
         TorchEngine.load(options.checkpoint, threads=options.threads), tokenizer, mels
     )
-    print(
-        f"{'engine':<8}{'embeddings':>12}{'logits':>10}{'same tokens':>13}{'WER %':>8}{'errors':>13}"
-    )
+    print(f"{'engine':<8}{'embeddings':>12}{'logits':>10}{'same tokens':>13}"
+          f"{'WER %':>8}{'errors':>13}")  # fmt: skip
     report("torch", reference, reference, rows)
     with tempfile.TemporaryDirectory() as made:
         for precision in ("fp32", "int8"):
