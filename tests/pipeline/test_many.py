@@ -43,7 +43,7 @@ def test_results_come_in_order_however_they_were_batched(recognizer, engine):
     tasks = (Task(sound(n)) for n in steps)
     groups = list(recognizer.transcribe_many(tasks, WHOLE))
     assert [one.text for group in groups for one in group] == [words(n) for n in steps]
-    # A pool is four batches of four; the recording that fills it is known to be over a moment later.
+    # A pool is four batches of four; that its last recording is over is known a moment later.
     assert list(map(len, groups)) == [15, 1, 15, 1, 8]
     assert max(map(len, engine.batches)) == 4
     assert all(batch == sorted(batch, reverse=True) for batch in engine.batches)

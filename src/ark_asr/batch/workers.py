@@ -204,8 +204,8 @@ def _main(pipe: Connection, settings: Settings, memory: int | None) -> None:
     except (ArkError, MemoryError) as error:
         pipe.send(_Ready(str(error) or "the model does not fit into the memory limit"))
         return
-    pipe.send(_Ready())
     try:
+        pipe.send(_Ready())
         while True:
             records = pipe.recv()
             groups = predict(recognizer, records, settings, lambda s: pipe.send(_Heard(s)))
