@@ -238,6 +238,10 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.log_severity_level = 3
     # Threads wait actively between the nodes of a run, but not between runs.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    # It would put the slow fused node back that the graph avoids.
+    options.add_session_config_entry(
+        "optimization.disable_specified_optimizers", "SkipLayerNormFusion"
+    )
     if int8_saturates():
         # Take the exact kernel, which is slower. Never set elsewhere: it would be taken there too.
         options.add_session_config_entry("session.x64quantprecision", "1")
