@@ -35,23 +35,24 @@ class Line:
     pause: float
 
 
-HELLO = (
-    Line("Good morning, we would like to have some bread and a cup of tea.", "flite/slt", 0.4),
-)
-NUMBERS = (Line("four seven one nine zero two eight three five six", "flite/slt", 0.4),)
+HELLO = (Line("There was a light in the window of the house.", "flite/slt", 0.4),)
+NUMBERS = (Line("zero eight six five six nine zero seven zero two", "flite/slt", 0.4),)
 MINUTE = (
-    Line("The old man went down to the river to look for his little dog.", "flite/slt", 1.0),
-    Line("It was a cold day, and there was not much light under the trees.", "flite/kal16", 2.0),
-    Line("He called out two or three times, but nobody gave him an answer.", "flite/slt", 1.5),
-    Line("After some time a young woman came out of the white house.", "espeak/en-us", 3.0),
-    Line("She told him that the dog was in her garden with the children.", "flite/slt", 4.0),
-    Line("They had given it water and a good piece of meat.", "flite/kal16", 1.2),
-    Line("The man was very happy, and he thanked her again and again.", "espeak/en-us", 2.5),
-    Line("Then he took the dog in his arms and walked slowly home.", "flite/slt", 3.5),
-    Line(
-        "From that day on they were good friends, and he often came to see her.", "flite/kal16", 1.5
-    ),
-    Line("In the evening they would sit by the fire and talk about the past.", "espeak/en-us", 0.6),
+    Line("The next morning they went into the wood.", "flite/slt", 1.4),
+    Line("It was the horse of the king.", "espeak/en-us", 1.7),
+    Line("No one was there but a little girl.", "espeak/en-us", 2.1),
+    Line("He told her the story of his life.", "espeak/en-us", 2.0),
+    Line("She looked at him and said nothing.", "espeak/en-us", 1.6),
+    Line("My father was a great man.", "flite/slt", 3.0),
+    Line("They are going to see the king.", "espeak/en-us", 4.0),
+    Line("It was the first day of the year.", "espeak/en-us", 1.5),
+    Line("The two men came into the room.", "flite/kal16", 2.5),
+    Line("I do not know what he wants.", "flite/kal16", 1.8),
+    Line("You must not tell anyone about this.", "flite/slt", 2.2),
+    Line("They had been friends for many years.", "flite/slt", 1.5),
+    Line("There was a small table in the room.", "espeak/en-us", 2.0),
+    Line("They will come at three in the afternoon.", "flite/kal16", 3.0),
+    Line("You have been very kind to me.", "espeak/en-us", 1.4),
 )
 SAMPLES = {"hello": HELLO, "numbers": NUMBERS, "minute": MINUTE}
 

@@ -1,7 +1,7 @@
 """The seam between numbers and words.
 
-An engine turns log-mels into audio embeddings and prompts into logits. Search, rules and guards live
-above it and are the same for every engine; an engine knows nothing of text.
+An engine turns log-mels into audio embeddings and prompts into logits. Search, rules and guards
+live above it and are the same for every engine; an engine knows nothing of text.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ class Engine(Protocol):
     """One loaded model.
 
     Attributes:
-        output_ids: Token id of each logits column, int64 ``[columns]``, ascending. Ids that may never
-            be chosen can be missing: an engine may leave their rows out of the output projection.
+        output_ids: Token id of each logits column, int64 ``[columns]``, ascending. Ids that may
+            never be chosen can be missing: an engine may leave their rows out of the output
+            projection.
         max_positions: Positions (prompt plus generated tokens) that one row can hold.
     """
 
