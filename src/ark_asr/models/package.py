@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -120,15 +120,12 @@ class Manifest:
                 f"{FORMAT_VERSION}; build the package again"
             )
         manifest = cls._from_dict(data, str(path))
-        for name, expected in manifest.files.items():
-            file = folder / name
-            if not file.is_file():
-                raise ModelNotFoundError(f"{file}: no such file; the package is not complete")
-            if file.stat().st_size != expected.size:
-                raise ModelFormatError(
-                    f"{file}: {file.stat().st_size:,} bytes, expected {expected.size:,}; "
-                    "the package is damaged, fetch or build it again"
-                )
+        check_sizes(
+            folder,
+            {name: file.size for name, file in manifest.files.items()},
+            missing="the package is not complete",
+            damaged="the package is damaged, fetch or build it again",
+        )
         return manifest
 
     @classmethod
@@ -187,6 +184,29 @@ def hash_file(path: Path, progress: Callable[[int], None] | None = None) -> Pack
             if progress:
                 progress(len(block))
     return PackageFile(size, digest.hexdigest())
+
+
+def check_sizes(folder: Path, sizes: Mapping[str, int], *, missing: str, damaged: str) -> None:
+    """Compare files with the sizes they must have.
+
+    Args:
+        folder: Where they are.
+        sizes: Bytes by file name.
+        missing: What to say of a file that is not there.
+        damaged: What to say of one of another size.
+
+    Raises:
+        ModelNotFoundError: A file is missing.
+        ModelFormatError: A file has another size.
+    """
+    for name, size in sizes.items():
+        file = folder / name
+        if not file.is_file():
+            raise ModelNotFoundError(f"{file}: no such file; {missing}")
+        if file.stat().st_size != size:
+            raise ModelFormatError(
+                f"{file}: {file.stat().st_size:,} bytes, expected {size:,}; {damaged}"
+            )
 
 
 def verify_package(folder: str | Path, progress: Callable[[int], None] | None = None) -> Manifest:

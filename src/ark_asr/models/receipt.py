@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ark_asr.errors import ModelFormatError, ModelNotFoundError
+from ark_asr.errors import ModelFormatError
 from ark_asr.models.catalogue import is_model_file, is_model_name
 from ark_asr.models.config import read_json, require
-from ark_asr.models.package import hash_file
+from ark_asr.models.package import check_sizes, hash_file
 
 RECEIPT_FILE = "ark_asr_source.json"
 KIND = "ark-asr-source"
@@ -82,15 +82,12 @@ class Receipt:
             raise ModelFormatError(f"{path}: not a complete list of files ({error})") from None
         receipt = cls(**{key: data[key] for key in texts}, files=files)
         receipt._check(path)
-        for name, expected in files.items():
-            file = folder / name
-            if not file.is_file():
-                raise ModelNotFoundError(f"{file}: no such file; pull the model again")
-            if file.stat().st_size != expected.size:
-                raise ModelFormatError(
-                    f"{file}: {file.stat().st_size:,} bytes, expected {expected.size:,}; "
-                    "remove the model and pull it again"
-                )
+        check_sizes(
+            folder,
+            {name: file.size for name, file in files.items()},
+            missing="pull the model again",
+            damaged="remove the model and pull it again",
+        )
         return receipt
 
     def _check(self, path: Path) -> None:

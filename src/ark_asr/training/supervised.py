@@ -138,6 +138,8 @@ def train(run: Run, journal: Journal | None) -> None:
     config = run.config
     clock, heard, since = time.monotonic(), 0.0, run.step
     sums = torch.zeros(4)
+    features = run.model.config.features
+    frame = features.hop_length / features.sample_rate
     for portion in _portions(run):
         factor = rate_factor(run.step, config.optim)
         for optimiser, peak in zip(
@@ -147,7 +149,7 @@ def train(run: Run, journal: Journal | None) -> None:
                 group["lr"] = peak * factor
         sums += update(run, portion)
         run.step += 1
-        heard += sum(float(batch.frames.sum()) for batch in portion) / 100 * run.ranks.size
+        heard += sum(float(batch.frames.sum()) for batch in portion) * frame * run.ranks.size
         if run.step % config.log_every == 0 and journal:
             spoken, letters, tokens, norm = (sums / (run.step - since)).tolist()
             seconds = time.monotonic() - clock
@@ -228,6 +230,8 @@ def update(run: Run, portion: list[Batch]) -> Tensor:
     if torch.isfinite(norm):
         for optimiser in run.optimisers:
             optimiser.step()
+    elif run.ranks.first:
+        say(f"{run.step + 1:6d}  the gradient is not finite; the weights stay as they were")
     for optimiser in run.optimisers:
         optimiser.zero_grad(set_to_none=True)
     return torch.stack([spoken / count, letters / letter_count, tokens / count, norm]).cpu()
