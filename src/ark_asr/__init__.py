@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         OptionError,
     )
     from ark_asr.pipeline import Recognizer, load
-    from ark_asr.types import Progress, Segment, Timings, TranscribeOptions, Transcript
+    from ark_asr.types import Progress, Segment, Timings, TranscribeOptions, Transcript, Word
 
 __version__ = "0.1.0"
 
@@ -42,7 +42,9 @@ _HOMES = {
         "ModelNotFoundError", "OptionError",
     ),
     "ark_asr.pipeline": ("Recognizer", "load"),
-    "ark_asr.types": ("Progress", "Segment", "Timings", "TranscribeOptions", "Transcript"),
+    "ark_asr.types": (
+        "Progress", "Segment", "Timings", "TranscribeOptions", "Transcript", "Word",
+    ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -64,6 +66,7 @@ __all__ = [
     "Timings",
     "TranscribeOptions",
     "Transcript",
+    "Word",
     "__version__",
     "load",
 ]

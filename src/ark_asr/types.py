@@ -97,6 +97,25 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """One word, or one character of a script that writes no spaces, and when it was spoken.
+
+    Attributes:
+        start: Seconds from the start of the recording.
+        end: Seconds from the start of the recording; never before ``start``.
+        text: As it stands in the segment's text, its punctuation included, no space around it.
+        confidence: Probability that the word is right, 0 to 1.
+        speaker: Who said it, where speakers were told apart.
+    """
+
+    start: float
+    end: float
+    text: str
+    confidence: float
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """One stretch of transcript.
 
@@ -109,6 +128,9 @@ class Segment:
         tokens: Number of tokens chosen.
         flags: Reason codes of anything unusual, for example ``length`` for a clip that hit its
             token limit.
+        words: In order of time, not overlapping, inside the segment; empty if they were not asked
+            for.
+        speaker: Who said it, where speakers were told apart.
     """
 
     start: float
@@ -118,6 +140,8 @@ class Segment:
     confidence: float | None
     tokens: int
     flags: tuple[str, ...] = ()
+    words: tuple[Word, ...] = ()
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
