@@ -66,21 +66,6 @@ class Region:
         return self.end - self.start
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Clip:
-    """A piece of sound short enough for one pass of the model.
-
-    Attributes:
-        start: First second of the clip in the source recording.
-        end: Last second of the clip in the source recording.
-        mel: log-mel float32 ``[bins, frames]``.
-    """
-
-    start: float
-    end: float
-    mel: FloatArray
-
-
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
     """What the search chose for one clip.

@@ -10,19 +10,14 @@ from itertools import islice
 
 import numpy as np
 
-from ark_asr.audio import LogMel, Source, cut, open_audio
-from ark_asr.decoding.rules import SuppressIds
-from ark_asr.decoding.search import greedy
+from ark_asr.audio import Source, cut, open_audio
 from ark_asr.decoding.text import clean
 from ark_asr.engines.base import Engine
 from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.pipeline.listener import Heard, Listener
 from ark_asr.pipeline.options import check_options
 from ark_asr.pipeline.stopwatch import Stopwatch
-from ark_asr.types import Audio, Clip, Hypothesis, Prompt, Segment, TranscribeOptions
-
-# Text needs fewer tokens than there are audio embeddings (12.5 a second), but a very short clip can
-# hold a long word. Who needs more tokens than this is repeating itself.
-_SPARE_TOKENS = 16
+from ark_asr.types import Audio, Segment, TranscribeOptions
 
 
 class Run:
@@ -50,13 +45,11 @@ class Run:
         check_options(options)
         self.watch = Stopwatch()
         self.heard = 0.0
-        self._engine = engine
         self._tokenizer = tokenizer
         self._options = options
         self._cancelled = cancelled or (lambda: False)
         self._features = tokenizer.config.features
-        self._log_mel = LogMel(self._features)
-        self._rules = [SuppressIds(tokenizer.suppressed_ids, engine.output_ids)]
+        self._listener = Listener(engine, tokenizer, options, self.watch, self._cancelled)
         with self.watch.stage("decode"):
             self.sound = open_audio(
                 source,
@@ -99,32 +92,19 @@ class Run:
 
     def transcribe(self, cuts: Sequence[Audio]) -> tuple[Segment, ...]:
         """One batch through the model; the pieces may be of several recordings."""
-        options = self._options
-        with self.watch.stage("features"):
-            clips = [Clip(a.start, a.end, self._log_mel(a.samples)) for a in cuts]
-        with self.watch.stage("encoder"):
-            audio = self._engine.embed_audio([clip.mel for clip in clips])
-        with self.watch.stage("decoder"):
-            hypotheses = greedy(
-                self._engine,
-                [Prompt(self._tokenizer.prompt(len(a), options.instruction), a) for a in audio],
-                rules=self._rules,
-                stop_ids=self._tokenizer.stop_ids,
-                max_new_tokens=[options.max_new_tokens or len(a) + _SPARE_TOKENS for a in audio],
-                cancelled=self._cancelled,
-            )
-        segments = tuple(map(self._segment, clips, hypotheses))
+        segments = tuple(map(self._segment, self._listener.hear(cuts)))
         if any(segment.text for segment in segments):
             self.watch.text_is_there()
         return segments
 
-    def _segment(self, clip: Clip, hypothesis: Hypothesis) -> Segment:
+    def _segment(self, heard: Heard) -> Segment:
+        hypothesis = heard.hypothesis
         raw_text = self._tokenizer.decode(hypothesis.token_ids)
         text = clean(raw_text)
         count = len(hypothesis.token_ids)
         return Segment(
-            start=clip.start,
-            end=clip.end,
+            start=heard.audio.start,
+            end=heard.audio.end,
             text=text,
             raw_text=raw_text,
             confidence=math.exp(sum(hypothesis.logprobs) / count) if text else None,
