@@ -107,8 +107,8 @@ class OnnxEngine:
             raise ModelFormatError(f"{folder}: the embedding table does not fit config.json")
         table = np.memmap(folder / DATA_FILE, np.dtype(place.dtype), "r", place.offset, shape)
         options = session_options(threads or default_threads())
-        encoder = _session(folder / ENCODER_FILE, options)
-        decoder = _session(folder / DECODER_FILE, options)
+        encoder = open_session(folder / ENCODER_FILE, options)
+        decoder = open_session(folder / DECODER_FILE, options)
         return cls(manifest, config, table, encoder, decoder)
 
     def embed_audio(self, mels: Sequence[FloatArray]) -> list[FloatArray]:
@@ -253,7 +253,7 @@ def int8_saturates() -> bool:
     """Whether the runtime's fast int8 kernel adds in 16 bits here (x86 without VNNI), tried out."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    session = _session(Path(__file__).parent / "probe.onnx", options)
+    session = open_session(Path(__file__).parent / "probe.onnx", options)
     x = np.full(session.get_inputs()[0].shape, 255, np.uint8)
     (y,) = session.run(["y"], {"x": x})
     return bool((y != 255 * 127 * x.shape[1]).any())
@@ -274,7 +274,12 @@ def default_threads() -> int:
     return len(cores)
 
 
-def _session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+def open_session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+    """Open a graph on the CPU.
+
+    Raises:
+        ModelFormatError: The runtime cannot load it.
+    """
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
