@@ -30,8 +30,17 @@ if TYPE_CHECKING:
         ModelNotFoundError,
         OptionError,
     )
-    from ark_asr.pipeline import Recognizer, load
-    from ark_asr.types import Progress, Segment, Timings, TranscribeOptions, Transcript, Word
+    from ark_asr.pipeline import LiveSession, Recognizer, load
+    from ark_asr.types import (
+        LiveEvent,
+        LiveOptions,
+        Progress,
+        Segment,
+        Timings,
+        TranscribeOptions,
+        Transcript,
+        Word,
+    )
 
 __version__ = "0.1.0"
 
@@ -41,9 +50,10 @@ _HOMES = {
         "AudioWarning", "MissingExtraError", "ModelError", "ModelFormatError",
         "ModelNotFoundError", "OptionError",
     ),
-    "ark_asr.pipeline": ("Recognizer", "load"),
+    "ark_asr.pipeline": ("LiveSession", "Recognizer", "load"),
     "ark_asr.types": (
-        "Progress", "Segment", "Timings", "TranscribeOptions", "Transcript", "Word",
+        "LiveEvent", "LiveOptions", "Progress", "Segment", "Timings", "TranscribeOptions",
+        "Transcript", "Word",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -55,6 +65,9 @@ __all__ = [
     "AudioError",
     "AudioNotFoundError",
     "AudioWarning",
+    "LiveEvent",
+    "LiveOptions",
+    "LiveSession",
     "MissingExtraError",
     "ModelError",
     "ModelFormatError",

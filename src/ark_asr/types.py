@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
 
-StopReason: TypeAlias = Literal["end", "length", "cancelled"]
+StopReason: TypeAlias = Literal["end", "length", "guard", "cancelled"]
+Trouble: TypeAlias = Literal["loop", "too-many-tokens", "empty", "unsure", "drift"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,12 +74,15 @@ class Hypothesis:
     Attributes:
         token_ids: Ids in the order they were chosen; the stop id is not among them.
         logprobs: Natural-log probability of each of ``token_ids`` among the ids that were allowed.
-        stop: ``end`` (the model ended), ``length`` (the token limit) or ``cancelled``.
+        stop: ``end`` (the model ended), ``length`` (the token limit), ``guard`` (what it said made
+            no sense) or ``cancelled``.
+        trouble: What a guard said of it, also if the model ended by itself.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     stop: StopReason
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,3 +241,61 @@ class Progress:
         if self.total is None or not self.speed:
             return None
         return max(self.total - self.done, 0.0) / self.speed
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """How to caption sound as it comes in; all times in seconds.
+
+    Attributes:
+        step: Sound between two looks at an utterance that is going on, at least. It grows by itself
+            on a slow machine.
+        pause: Silence that ends an utterance.
+        max_utterance: Longer speech is cut, in a short pause or at its quietest point.
+        share: Part of the time that may be spent on looking at unfinished utterances.
+        max_lag: Captions that are further behind than this wait for the end of an utterance.
+        silence: Time between two ``silence`` events.
+    """
+
+    step: float = 0.4
+    pause: float = 0.4
+    max_utterance: float = 10.0
+    share: float = 0.5
+    max_lag: float = 2.0
+    silence: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEvent:
+    """What has become known of sound that is coming in.
+
+    Attributes:
+        kind: ``partial``: an utterance is going on; ``final``: it is over, its words will not
+            change; ``silence``: nobody has spoken since ``start``.
+        utterance: Number of the utterance, from 1; that of the latest one in silence.
+        start: Seconds from the start of the stream.
+        end: Seconds from the start of the stream.
+        settled: Words that two looks agreed on: within an utterance this text only grows. In a
+            ``final``, the words of a last look at the whole utterance.
+        pending: What follows ``settled`` directly, its space included, and may still change.
+        confidence: 0 to 1; ``None`` if nothing was said.
+        lag: Seconds that the captions are behind the sound.
+        behind: The machine cannot keep up: captions come per utterance until it has caught up.
+        segments: Of a ``final``: all that is known about it; more than one if it had to be mended.
+    """
+
+    kind: Literal["partial", "final", "silence"]
+    utterance: int
+    start: float
+    end: float
+    settled: str = ""
+    pending: str = ""
+    confidence: float | None = None
+    lag: float = 0.0
+    behind: bool = False
+    segments: tuple[Segment, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Settled and pending words."""
+        return self.settled + self.pending

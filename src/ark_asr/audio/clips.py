@@ -107,6 +107,21 @@ class ClipCutter:
         return clips + (self._complete() if self._start is not None else [])
 
     @property
+    def growing(self) -> Audio | None:
+        """What there is of the clip in the making; ``None`` while it may still be but a noise."""
+        if self._start is None:
+            return None
+        tracker = self._tracker
+        spoken = sum(stretch.last - stretch.first for stretch in self._speech)
+        until = self._speech[-1].last if self._speech else self._start
+        if tracker.first is not None:
+            spoken, until = spoken + tracker.heard - tracker.first, tracker.heard
+        if not self._split and spoken < self._samples(self._options.min_speech):
+            return None
+        last = min(until + self._samples(self._options.pad), self._joined.samples)
+        return self._audio(self._start, min(last, self._start + self._most))
+
+    @property
     def _most(self) -> int:
         return int(self._max_seconds * self._rate)
 
@@ -171,6 +186,9 @@ class ClipCutter:
 
     def _clip(self, first: int, last: int) -> Audio:
         self._free = last
+        return self._audio(first, last)
+
+    def _audio(self, first: int, last: int) -> Audio:
         start = self._joined.origin + first / self._rate
         return Audio(self._tape.read(first, last), self._rate, start)
 

@@ -8,6 +8,7 @@ instruction, assistant marker, with no newline anywhere.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,7 +101,7 @@ class Tokenizer:
         """Ids of plain text; nothing is added, control tokens in the text become their ids."""
         return list(self.raw.encode(text, add_special_tokens=False).ids)
 
-    def decode(self, token_ids: list[int] | tuple[int, ...]) -> str:
+    def decode(self, token_ids: Sequence[int]) -> str:
         """Text of ids, control tokens spelled out."""
         return str(self.raw.decode(list(token_ids), skip_special_tokens=False))
 

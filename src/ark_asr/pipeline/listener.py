@@ -60,22 +60,30 @@ class Listener:
         self._log_mel = LogMel(tokenizer.config.features)
         self._rules: list[Rule] = [SuppressIds(tokenizer.suppressed_ids, engine.output_ids)]
 
-    def hear(self, pieces: Sequence[Audio]) -> list[Heard]:
-        """Understand pieces together; each result depends on its own piece alone."""
+    def hear(self, pieces: Sequence[Audio], *, said: Sequence[int] = ()) -> list[Heard]:
+        """Understand pieces together; each result depends on its own piece alone.
+
+        Args:
+            pieces: Each short enough for the model.
+            said: Ids with which every answer begins; they are not part of the hypotheses.
+        """
         with self._watch.stage("features"):
             mels = [self._log_mel(piece.samples) for piece in pieces]
         with self._watch.stage("encoder"):
             embeddings = self._engine.embed_audio(mels)
         with self._watch.stage("decoder"):
-            hypotheses = self.search(embeddings)
+            hypotheses = self.search(embeddings, said=said)
         return [Heard(*parts) for parts in zip(pieces, embeddings, hypotheses, strict=True)]
 
-    def search(self, embeddings: Sequence[FloatArray]) -> list[Hypothesis]:
-        """The words of embedded pieces, ``[N_i, hidden]`` each."""
+    def search(
+        self, embeddings: Sequence[FloatArray], *, said: Sequence[int] = ()
+    ) -> list[Hypothesis]:
+        """The words of embedded pieces, ``[N_i, hidden]`` each; ``said`` as for `hear`."""
         options = self._options
+        asked = [self._tokenizer.prompt(len(audio), options.instruction) for audio in embeddings]
         return greedy(
             self._engine,
-            [Prompt(self._tokenizer.prompt(len(a), options.instruction), a) for a in embeddings],
+            [Prompt([*ids, *said], a) for ids, a in zip(asked, embeddings, strict=True)],
             rules=self._rules,
             stop_ids=self._tokenizer.stop_ids,
             max_new_tokens=[options.max_new_tokens or len(a) + _SPARE_TOKENS for a in embeddings],

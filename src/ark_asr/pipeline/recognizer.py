@@ -16,12 +16,14 @@ from ark_asr.engines.base import Engine
 from ark_asr.errors import ArkError, OptionError
 from ark_asr.models.store import resolve
 from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.pipeline.live import LiveSession
 from ark_asr.pipeline.many import BATCH_SECONDS, Task, transcribe_many
 from ark_asr.pipeline.options import check_options
 from ark_asr.pipeline.run import Run
-from ark_asr.types import Progress, Segment, TranscribeOptions, Transcript
+from ark_asr.types import LiveOptions, Progress, Segment, TranscribeOptions, Transcript
 
 _DEFAULTS = TranscribeOptions()
+_LIVE_DEFAULTS = LiveOptions()
 
 
 def load(
@@ -170,6 +172,24 @@ class Recognizer:
             batch_seconds=batch_seconds,
             heard=heard,
         )
+
+    def live(
+        self,
+        options: LiveOptions = _LIVE_DEFAULTS,
+        transcribe: TranscribeOptions = _DEFAULTS,
+    ) -> LiveSession:
+        """Begin captions of sound as it comes in; several sessions can be open in turn.
+
+        Args:
+            options: How to caption.
+            transcribe: How utterances are written down; times and cutting options do not matter.
+
+        Raises:
+            OptionError: An option makes no sense, or the recognizer is closed.
+        """
+        if self._closed:
+            raise OptionError("this recognizer is closed; load the model again")
+        return LiveSession(self._engine, self._tokenizer, options, transcribe)
 
     @property
     def tokenizer(self) -> Tokenizer:

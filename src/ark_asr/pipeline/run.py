@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -11,11 +10,10 @@ from itertools import islice
 import numpy as np
 
 from ark_asr.audio import Source, cut, open_audio
-from ark_asr.decoding.text import clean
 from ark_asr.engines.base import Engine
 from ark_asr.models.tokenizer import Tokenizer
-from ark_asr.pipeline.listener import Heard, Listener
 from ark_asr.pipeline.options import check_options
+from ark_asr.pipeline.scribe import Scribe
 from ark_asr.pipeline.stopwatch import Stopwatch
 from ark_asr.types import Audio, Segment, TranscribeOptions
 
@@ -45,11 +43,10 @@ class Run:
         check_options(options)
         self.watch = Stopwatch()
         self.heard = 0.0
-        self._tokenizer = tokenizer
         self._options = options
         self._cancelled = cancelled or (lambda: False)
         self._features = tokenizer.config.features
-        self._listener = Listener(engine, tokenizer, options, self.watch, self._cancelled)
+        self._scribe = Scribe(engine, tokenizer, options, self.watch, self._cancelled)
         with self.watch.stage("decode"):
             self.sound = open_audio(
                 source,
@@ -92,22 +89,7 @@ class Run:
 
     def transcribe(self, cuts: Sequence[Audio]) -> tuple[Segment, ...]:
         """One batch through the model; the pieces may be of several recordings."""
-        segments = tuple(map(self._segment, self._listener.hear(cuts)))
+        segments = self._scribe.write(cuts)
         if any(segment.text for segment in segments):
             self.watch.text_is_there()
         return segments
-
-    def _segment(self, heard: Heard) -> Segment:
-        hypothesis = heard.hypothesis
-        raw_text = self._tokenizer.decode(hypothesis.token_ids)
-        text = clean(raw_text)
-        count = len(hypothesis.token_ids)
-        return Segment(
-            start=heard.audio.start,
-            end=heard.audio.end,
-            text=text,
-            raw_text=raw_text,
-            confidence=math.exp(sum(hypothesis.logprobs) / count) if text else None,
-            tokens=count,
-            flags=() if hypothesis.stop == "end" else (hypothesis.stop,),
-        )

@@ -1,0 +1,219 @@
+"""Live captions: sound comes in, events come out.
+
+The session walks the same road as a recording does. Speech is cut into utterances by the very
+cutter of long recordings; while an utterance goes on it is looked at again and again, and when it
+is over it is transcribed once, as a clip of a recording would be, and never reopened. All decisions
+are taken on the clock of the sound, window by window, so they do not depend on the size of the
+chunks it comes in.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from typing import Literal
+
+import numpy as np
+
+from ark_asr.audio import SAMPLE_RATE, WINDOW, ClipCutter, CutOptions, Detector
+from ark_asr.decoding.text import clean
+from ark_asr.engines.base import Engine
+from ark_asr.errors import AudioError, OptionError
+from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.pipeline.options import check_options
+from ark_asr.pipeline.scribe import Scribe
+from ark_asr.pipeline.settling import Settling
+from ark_asr.pipeline.stopwatch import Stopwatch
+from ark_asr.types import Audio, FloatArray, LiveEvent, LiveOptions, Segment, TranscribeOptions
+
+# Words at the edge of an utterance need some room; half the pause keeps utterances apart.
+_PAD = 0.15
+# A captioned utterance is cut near its end, so that words settle in the order of time.
+_SEARCH = 4.0
+# Captions per word come back when this part of the allowed lag is left.
+_CAUGHT_UP = 0.25
+
+
+class LiveSession:
+    """One stream of sound, with its captions; one thread at a time.
+
+    Args:
+        engine: The model.
+        tokenizer: Of the same checkpoint.
+        options: How to caption.
+        transcribe: How utterances are written down.
+        detector: Tells speech from silence; Silero VAD if missing.
+        clock: Seconds; what the machine needs is measured with it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        options: LiveOptions,
+        transcribe: TranscribeOptions,
+        *,
+        detector: Detector | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        check_options(transcribe)
+        check_live_options(options)
+        self._scribe = Scribe(engine, tokenizer, transcribe, Stopwatch(), lambda: False)
+        self._tokenizer = tokenizer
+        self._options = options
+        self._clock = clock
+        self._cutter = ClipCutter(
+            min(options.max_utterance, tokenizer.config.features.clip_seconds),
+            options=CutOptions(join_pause=options.pause, pad=_PAD, search=_SEARCH),
+            detector=detector,
+        )
+        self._rest: FloatArray = np.empty(0, np.float32)
+        self._heard = 0  # samples that the cutter has taken
+        self._utterance = 1
+        self._settling = Settling(tokenizer.decode)
+        self._seen = 0.0  # end of the sound of the latest look
+        self._next_look = 0.0
+        self._cost = 0.0  # seconds of work of a look
+        self._quiet_since = 0.0
+        self._next_silence = options.silence
+        self._waiting = 0.0
+        self._began = clock()
+        self._behind = False
+
+    @property
+    def position(self) -> float:
+        """Seconds of sound that have been fed."""
+        return (self._heard + len(self._rest)) / SAMPLE_RATE
+
+    def feed(self, samples: FloatArray, *, waiting: float = 0.0) -> list[LiveEvent]:
+        """Hear more.
+
+        Args:
+            samples: float32 ``[n]``, mono, 16 kHz, any number of them.
+            waiting: Seconds of sound that have already arrived behind these.
+
+        Raises:
+            AudioError: The samples are not such an array, or not finite.
+        """
+        if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
+            raise AudioError(f"live sound must be float32 [n], not {samples.dtype} {samples.shape}")
+        if not np.isfinite(samples).all():
+            raise AudioError(f"live sound after {self.position:.2f} s is not finite")
+        self._waiting, self._began = waiting, self._clock()
+        joined = np.concatenate([self._rest, samples.astype(np.float32, copy=False)])
+        whole = len(joined) // WINDOW * WINDOW
+        self._rest = joined[whole:].copy()
+        events: list[LiveEvent] = []
+        for first in range(0, whole, WINDOW):
+            events += self._hear(joined[first : first + WINDOW])
+        return events
+
+    def finish(self) -> list[LiveEvent]:
+        """The stream is over: finish the utterance that was going on."""
+        self._waiting, self._began = 0.0, self._clock()
+        ended = self._cutter.feed(self._audio(self._rest))
+        self._heard += len(self._rest)
+        self._rest = self._rest[:0]
+        return [self._final(clip) for clip in [*ended, *self._cutter.finish()]]
+
+    def _hear(self, window: FloatArray) -> list[LiveEvent]:
+        clips = self._cutter.feed(self._audio(window))
+        self._heard += len(window)
+        events = [self._final(clip) for clip in clips]
+        now = self._heard / SAMPLE_RATE
+        growing = self._cutter.growing
+        if growing is None:
+            if now >= self._next_silence:
+                events.append(self._event("silence", self._quiet_since, now))
+                self._next_silence = now + self._options.silence
+        elif now >= self._next_look and growing.end > self._seen and not self._is_behind():
+            events.append(self._look(growing))
+            self._seen = growing.end
+            self._next_look = now + max(self._options.step, self._cost / self._options.share)
+        return events
+
+    def _look(self, growing: Audio) -> LiveEvent:
+        """An unfinished utterance: go on from what is settled."""
+        began = self._clock()
+        settled = self._settling.tokens
+        (heard,) = self._scribe.listener.hear([growing], said=settled)
+        tokens = heard.hypothesis.token_ids
+        full = clean(self._tokenizer.decode([*settled, *tokens]))
+        self._settling.look(tokens)
+        self._cost = self._clock() - began
+        text = clean(self._tokenizer.decode(self._settling.tokens))
+        event = self._event("partial", growing.start, growing.end)
+        return replace(
+            event,
+            settled=text,
+            pending=full.removeprefix(text),
+            confidence=math.exp(float(np.mean(heard.hypothesis.logprobs))) if tokens else None,
+        )
+
+    def _final(self, clip: Audio) -> LiveEvent:
+        """A finished utterance, over exactly its span."""
+        segments = self._scribe.write([clip])
+        event = self._event("final", clip.start, clip.end)
+        self._utterance += 1
+        self._settling = Settling(self._tokenizer.decode)
+        self._quiet_since = clip.end
+        self._next_silence = clip.end + self._options.silence
+        return replace(
+            event,
+            settled=" ".join(segment.text for segment in segments if segment.text),
+            confidence=_confidence(segments),
+            segments=segments,
+        )
+
+    def _event(
+        self, kind: Literal["partial", "final", "silence"], start: float, end: float
+    ) -> LiveEvent:
+        silent = kind == "silence"
+        return LiveEvent(
+            kind,
+            self._utterance - 1 if silent else self._utterance,
+            start,
+            end,
+            lag=self._lag,
+            behind=self._behind,
+        )
+
+    @property
+    def _lag(self) -> float:
+        return self._waiting + self._clock() - self._began
+
+    def _is_behind(self) -> bool:
+        """Whether looks must be left out until the captions have caught up."""
+        limit = self._options.max_lag * (_CAUGHT_UP if self._behind else 1.0)
+        self._behind = self._lag > limit
+        return self._behind
+
+    def _audio(self, samples: FloatArray) -> Audio:
+        return Audio(samples, SAMPLE_RATE, self._heard / SAMPLE_RATE)
+
+
+def check_live_options(options: LiveOptions) -> None:
+    """Refuse what makes no sense.
+
+    Raises:
+        OptionError: Names the option.
+    """
+    for item in fields(options):
+        value = getattr(options, item.name)
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise OptionError(f"{item.name} is {value!r}; it must be a positive number of seconds")
+    if options.share > 1:
+        raise OptionError(f"share is {options.share}; it is a part of the time, at most 1")
+    if options.pause < 2 * _PAD:
+        raise OptionError(f"pause is {options.pause} s; it must be at least {2 * _PAD:g} s")
+
+
+def _confidence(segments: Sequence[Segment]) -> float | None:
+    """That of several segments: their geometric mean, weighted by their tokens."""
+    known = [(s.confidence, s.tokens) for s in segments if s.confidence is not None and s.tokens]
+    if not known:
+        return None
+    logs = sum(math.log(max(value, 1e-9)) * tokens for value, tokens in known)
+    return math.exp(logs / sum(tokens for _, tokens in known))
