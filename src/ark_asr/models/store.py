@@ -7,20 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from ark_asr.errors import ModelFormatError, ModelNotFoundError
 from ark_asr.models import home
 from ark_asr.models.catalogue import CHECKPOINT, find
-from ark_asr.models.config import CONFIG_FILE
+from ark_asr.models.layouts import Kind, layout_of
 from ark_asr.models.package import MANIFEST_FILE, Manifest
 from ark_asr.models.receipt import RECEIPT_FILE, Receipt
-from ark_asr.models.weights import INDEX_FILE, WEIGHTS_FILE
 
 DEFAULT_MODEL = "ark-mini"
 _EMBEDDED = Path(__file__).parent.parent / "data"
-
-Kind: TypeAlias = Literal["package", "checkpoint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +26,8 @@ class ModelFolder:
     Attributes:
         name: Its name: that of the package, else of the folder.
         path: The folder.
-        kind: ``package`` (ours, for ONNX Runtime) or ``checkpoint`` (safetensors).
-        precision: Of a package's linear layers; ``None`` for a checkpoint.
+        kind: How it is laid out; see `ark_asr.models.layouts`.
+        precision: Of a package's linear layers; ``None`` for any other kind.
         embedded: It came with this program.
     """
 
@@ -84,7 +80,10 @@ def list_models() -> list[ModelFolder]:
 
 
 def _runs(one: home.Installed) -> bool:
-    return (one.path / MANIFEST_FILE).is_file() or one.variant == CHECKPOINT
+    if (one.path / MANIFEST_FILE).is_file():
+        return True
+    entry = find(one.name)
+    return entry.runs if entry else one.variant == CHECKPOINT
 
 
 def _embedded() -> dict[str, ModelFolder]:
@@ -94,15 +93,14 @@ def _embedded() -> dict[str, ModelFolder]:
 
 def _inspect(path: Path, *, embedded: bool = False) -> ModelFolder:
     """Tell the kind of a folder by its content."""
-    if (path / MANIFEST_FILE).is_file():
+    if (path / RECEIPT_FILE).is_file():
+        receipt = Receipt.load(path)
+        if (entry := find(receipt.name)) and not entry.runs:
+            raise ModelFormatError(
+                f"{path}: has the layout {receipt.layout!r}, which cannot be run yet"
+            )
+    layout = layout_of(path)
+    if layout.kind == "package":
         manifest = Manifest.load(path)
-        return ModelFolder(manifest.name, path, "package", manifest.precision, embedded)
-    if (path / RECEIPT_FILE).is_file() and (layout := Receipt.load(path).layout) != CHECKPOINT:
-        raise ModelFormatError(f"{path}: has the layout {layout!r}, which cannot be run yet")
-    if not (path / CONFIG_FILE).is_file():
-        raise ModelFormatError(
-            f"{path}: not a model folder: it has neither {MANIFEST_FILE} nor {CONFIG_FILE}"
-        )
-    if not any((path / name).is_file() for name in (WEIGHTS_FILE, INDEX_FILE)):
-        raise ModelFormatError(f"{path}: has {CONFIG_FILE}, but no {WEIGHTS_FILE}")
-    return ModelFolder(path.resolve().name, path, "checkpoint")
+        return ModelFolder(manifest.name, path, layout.kind, manifest.precision, embedded)
+    return ModelFolder(path.resolve().name, path, layout.kind)

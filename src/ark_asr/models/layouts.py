@@ -1,0 +1,76 @@
+"""How model folders are laid out, told apart by the files in them, never by their names.
+
+To add a layout: its kind in `Kind`, one entry in `LAYOUTS`, and the opening of it in
+`ark_asr.engines.load_engine`. What is inside the files is the engine's to check.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import filter as matching
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from ark_asr.errors import ModelFormatError
+from ark_asr.models.config import CONFIG_FILE
+from ark_asr.models.package import MANIFEST_FILE
+from ark_asr.models.weights import INDEX_FILE, WEIGHTS_FILE
+
+Kind: TypeAlias = Literal["package", "checkpoint", "llm-kv"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One way to lay out a model folder.
+
+    Attributes:
+        kind: Its name.
+        engine: What runs it: ``onnx`` or ``torch``.
+        marks: Patterns of file names; one match makes a folder this layout. No other layout may
+            have such a file.
+        needs: Patterns that must all have a match too.
+    """
+
+    kind: Kind
+    engine: Literal["onnx", "torch"]
+    marks: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+
+
+LAYOUTS = (
+    # Ours: `ark_asr.models.package`.
+    Layout("package", "onnx", marks=(MANIFEST_FILE,)),
+    # Safetensors, as the weights are published.
+    Layout("checkpoint", "torch", marks=(WEIGHTS_FILE, INDEX_FILE), needs=(CONFIG_FILE,)),
+    # The publisher's own ONNX package, and others made with its script.
+    Layout(
+        "llm-kv",
+        "onnx",
+        marks=("llm_kv_*.onnx",),
+        needs=(CONFIG_FILE, "audio_encoder_whisper*.onnx", "audio_encoder_adapter*.onnx",
+               "embedding_*.onnx"),
+    ),
+)  # fmt: skip
+
+
+def layout_of(folder: Path) -> Layout:
+    """The layout of a folder.
+
+    Raises:
+        ModelFormatError: It holds no model that is known, parts of one, or several.
+    """
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+
+    def has(pattern: str) -> bool:
+        return bool(matching(names, pattern))
+
+    found = [layout for layout in LAYOUTS if any(map(has, layout.marks))]
+    if not found:
+        marks = ", ".join(layout.marks[0] for layout in LAYOUTS)
+        raise ModelFormatError(f"{folder}: not a model folder: it has none of {marks}")
+    if len(found) > 1:
+        kinds = " and ".join(layout.kind for layout in found)
+        raise ModelFormatError(f"{folder}: is {kinds} at once; give each model its own folder")
+    if missing := [pattern for pattern in found[0].needs if not has(pattern)]:
+        raise ModelFormatError(f"{folder}: is a {found[0].kind}, but has no {', '.join(missing)}")
+    return found[0]
