@@ -7,20 +7,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ark_asr.decoding.guards import Guard
 from ark_asr.decoding.rules import Rule, SearchState
 from ark_asr.engines.base import Engine
 from ark_asr.errors import ModelError, OptionError
-from ark_asr.types import FloatArray, Hypothesis, IntArray, Prompt, StopReason
+from ark_asr.types import FloatArray, Hypothesis, IntArray, Prompt, StopReason, Trouble
 
 
 @dataclass(slots=True)
 class _Row:
-    """One clip while it is being searched."""
+    """One clip while it is being searched; see ``guards.Row``."""
 
     limit: int
+    slots: int
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     stop: StopReason | None = None
+    trouble: Trouble | None = None
 
     def take(self, token: int, logprob: float, stop_ids: Collection[int]) -> None:
         if token in stop_ids:
@@ -31,6 +34,15 @@ class _Row:
         if len(self.tokens) == self.limit:
             self.stop = "length"
 
+    def heed(self, guards: Sequence[Guard]) -> None:
+        """Ask the guards; the first that speaks is believed."""
+        for guard in guards:
+            kept = guard.check(self)
+            if kept is not None:
+                del self.tokens[kept:], self.logprobs[kept:]
+                self.stop, self.trouble = self.stop or "guard", guard.trouble
+                return
+
 
 def greedy(
     engine: Engine,
@@ -39,6 +51,7 @@ def greedy(
     rules: Sequence[Rule],
     stop_ids: Collection[int],
     max_new_tokens: int | Sequence[int],
+    guards: Sequence[Guard] = (),
     cancelled: Callable[[], bool] | None = None,
 ) -> list[Hypothesis]:
     """Choose the likeliest allowed token of every row until all rows have ended.
@@ -50,6 +63,7 @@ def greedy(
         stop_ids: Ids that end a row; they are not part of the hypothesis.
         max_new_tokens: Upper limit of tokens, one for all rows or one per row. If the engine has
             room for fewer, that is the limit; a row that reaches it stops with ``length``.
+        guards: Asked in this order after every token, and when a row has ended.
         cancelled: Asked before every step; true ends all open rows with ``cancelled``.
 
     Returns:
@@ -64,7 +78,8 @@ def greedy(
         return []
     if not np.isin(engine.output_ids, np.fromiter(stop_ids, dtype=np.int64)).any():
         raise ModelError("the model has no output for any stop id; its package is damaged")
-    rows = [_Row(limit) for limit in _limits(engine, prompts, max_new_tokens)]
+    limits = _limits(engine, prompts, max_new_tokens)
+    rows = [_Row(limit, len(prompt.audio)) for limit, prompt in zip(limits, prompts, strict=True)]
     state = engine.start(prompts, max(row.limit for row in rows))
     while True:
         if cancelled is not None and cancelled():
@@ -83,11 +98,13 @@ def greedy(
                 if not np.isfinite(logprob):
                     raise ModelError("the model's logits are not finite; try a package in fp32")
                 row.take(int(token), float(logprob), stop_ids)
+                row.heed(guards)
         if all(row.stop for row in rows):
             break
         state = engine.step(state, tokens)
     return [
-        Hypothesis(tuple(row.tokens), tuple(row.logprobs), row.stop or "cancelled") for row in rows
+        Hypothesis(tuple(row.tokens), tuple(row.logprobs), row.stop or "cancelled", row.trouble)
+        for row in rows
     ]
 
 
