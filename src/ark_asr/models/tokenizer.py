@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from tokenizers import Tokenizer as RawTokenizer
 
 from ark_asr.errors import ModelFormatError, ModelNotFoundError
-from ark_asr.models.config import ModelConfig, read_json
+from ark_asr.models.config import FeatureConfig, ModelConfig, read_json
 from ark_asr.types import IntArray
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -37,6 +39,37 @@ CONTROL_TOKENS = (END_OF_TEXT, IM_START, IM_END, AUDIO, USER, BEGIN_OF_AUDIO, EN
                   ASSISTANT, SYSTEM)  # fmt: skip
 
 _MARKER = re.compile(r"<.*>", re.DOTALL)
+
+
+class TextCodec(Protocol):
+    """The text side of any model: what is asked of it between sound and words.
+
+    Checkpoints and packages have a `Tokenizer`; some layouts keep their prompt in files of their
+    own.
+    """
+
+    @property
+    def features(self) -> FeatureConfig:
+        """The log-mel front end and the longest clip."""
+        ...
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Ids that end an answer."""
+        ...
+
+    @property
+    def suppressed_ids(self) -> IntArray:
+        """Ids that must never be chosen, sorted int64."""
+        ...
+
+    def prompt(self, slots: int, instruction: str | None = None) -> list[int]:
+        """The ids that ask for a transcript of a clip with ``slots`` audio embeddings."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of ids, control tokens spelled out."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -64,12 +97,7 @@ class Tokenizer:
         folder = Path(folder)
         config = config or ModelConfig.load(folder)
         path = folder / TOKENIZER_FILE
-        if not path.is_file():
-            raise ModelNotFoundError(f"{path}: no such file; a model folder needs it")
-        try:
-            raw = RawTokenizer.from_file(str(path))
-        except Exception as error:  # noqa: BLE001 - the library raises plain Exception
-            raise ModelFormatError(f"{path}: not a tokenizer ({error})") from None
+        raw = read_tokenizer(path)
         eos = IM_END
         if (folder / TOKENIZER_CONFIG_FILE).is_file():
             named = read_json(folder / TOKENIZER_CONFIG_FILE).get("eos_token") or IM_END
@@ -85,6 +113,11 @@ class Tokenizer:
                 f"audio_token_id {config.audio_token_id}"
             )
         return tokenizer
+
+    @property
+    def features(self) -> FeatureConfig:
+        """The log-mel front end and the longest clip."""
+        return self.config.features
 
     def id_of(self, token: str) -> int:
         """The id of a token by its exact text.
@@ -146,3 +179,18 @@ class Tokenizer:
     @property
     def _last_text_id(self) -> int:
         return int(self.raw.get_vocab_size(with_added_tokens=False)) - 1
+
+
+def read_tokenizer(path: Path) -> RawTokenizer:
+    """Read a ``tokenizer.json``.
+
+    Raises:
+        ModelNotFoundError: There is none.
+        ModelFormatError: It is damaged.
+    """
+    if not path.is_file():
+        raise ModelNotFoundError(f"{path}: no such file; a model folder needs it")
+    try:
+        return RawTokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001 - the library raises plain Exception
+        raise ModelFormatError(f"{path}: not a tokenizer ({error})") from None
