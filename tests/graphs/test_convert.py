@@ -10,7 +10,6 @@ import pytest
 
 from ark_asr.errors import ArkWarning, ModelFormatError, OptionError
 from ark_asr.graphs.convert import build_package
-from ark_asr.graphs.linear import quantize_rows
 from ark_asr.models.config import ModelConfig
 from ark_asr.models.package import DATA_FILE, Manifest, verify_package
 from ark_asr.models.tokenizer import Tokenizer
@@ -104,12 +103,3 @@ def test_max_positions_is_capped_by_the_checkpoint(tmp_path):
     write_checkpoint(tmp_path / "short", max_positions=64)
     assert build_package(tmp_path / "short", tmp_path / "made").max_positions == 64
     assert json.loads((tmp_path / "made" / "ark_asr.json").read_text())["max_positions"] == 64
-
-
-def test_quantised_rows_are_within_half_a_step():
-    weight = np.random.default_rng(0).standard_normal((7, 33)).astype(np.float32)
-    weight[3] = 0
-    values, scales = quantize_rows(weight)
-    assert np.abs(values).max(axis=1).tolist() == [127, 127, 127, 0, 127, 127, 127]
-    error = np.abs(values * scales[:, None] - weight)
-    assert (error <= scales[:, None] * 0.5001).all()

@@ -32,6 +32,7 @@ def built(request, tmp_path_factory):
     config = write_checkpoint(folder / "source", **GEOMETRIES[request.param])
     build_package(folder / "source", folder / "fp32", precision="fp32")
     build_package(folder / "source", folder / "int8", precision="int8")
+    build_package(folder / "source", folder / "int4", precision="int4")
     weights = Weights.open(folder / "source")
     reference = Reference(config, {name: weights[name] for name in weights.shapes})
     tokenizer = Tokenizer.load(folder / "source", config)
@@ -112,19 +113,21 @@ def test_same_greedy_tokens_as_pytorch(built, engine):
     np.testing.assert_array_equal(*chosen)
 
 
-def test_int8_is_close(built, engine):
-    int8 = OnnxEngine.load(built.folder / "int8", threads=1)
-    for found, expected in zip(int8.embed_audio(built.mels), built.audio, strict=True):
+@pytest.mark.parametrize(("precision", "logit_error"), [("int8", 0.05), ("int4", 0.2)])
+def test_fewer_bits_are_close(built, engine, precision, logit_error):
+    small = OnnxEngine.load(built.folder / precision, threads=1)
+    for found, expected in zip(small.embed_audio(built.mels), built.audio, strict=True):
         assert np.linalg.norm(found - expected) < 0.05 * np.linalg.norm(expected)
-    found, expected = (each.start(built.prompts, 1).logits for each in (int8, engine))
-    assert np.linalg.norm(found - expected) < 0.05 * np.linalg.norm(expected)
+    found, expected = (each.start(built.prompts, 1).logits for each in (small, engine))
+    assert np.linalg.norm(found - expected) < logit_error * np.linalg.norm(expected)
 
 
-def test_int8_rows_do_not_depend_on_their_neighbours(built):
-    int8 = OnnxEngine.load(built.folder / "int8", threads=1)
-    state = int8.start(built.prompts, 2)
-    state = int8.step(state, np.full(len(built.prompts), 65))
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_quantised_rows_do_not_depend_on_their_neighbours(built, precision):
+    small = OnnxEngine.load(built.folder / precision, threads=1)
+    state = small.start(built.prompts, 2)
+    state = small.step(state, np.full(len(built.prompts), 65))
     for row, prompt in enumerate(built.prompts):
-        alone = int8.step(int8.start([prompt], 2), np.array([65]))
+        alone = small.step(small.start([prompt], 2), np.array([65]))
         # Float noise can turn one rounding of one activation, and no more than that.
         np.testing.assert_allclose(state.logits[row], alone.logits[0], atol=0.1)

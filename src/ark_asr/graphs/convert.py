@@ -14,7 +14,7 @@ from ark_asr.errors import ModelFormatError, OptionError
 from ark_asr.graphs.builder import DataFile, GraphBuilder
 from ark_asr.graphs.decoder import DecoderGraph
 from ark_asr.graphs.encoder import EncoderGraph
-from ark_asr.graphs.linear import linear_for
+from ark_asr.graphs.linear import linears_for
 from ark_asr.models.config import CONFIG_FILE, GENERATION_FILE, PREPROCESSOR_FILE, ModelConfig
 from ark_asr.models.package import (
     DATA_FILE,
@@ -66,7 +66,7 @@ def build_package(
         ModelFormatError: A file of the source is not what it must be.
     """
     source, dest = Path(source), Path(dest)
-    linear_for(precision)
+    linears = linears_for(precision)
     if dest.exists() and not overwrite:
         raise OptionError(f"{dest}: exists already; choose another folder or overwrite it")
     config = ModelConfig.load(source)
@@ -98,13 +98,13 @@ def build_package(
         with DataFile(folder / DATA_FILE) as data:
             embedding = _write_embedding(data, weights, precision)
             graph = GraphBuilder("encoder", data)
-            linear = linear_for(precision, many_rows=True)
-            EncoderGraph(graph, config, weights, linear, done).build()
+            EncoderGraph(graph, config, weights, linears.encoder, done).build()
             graph.save(folder / ENCODER_FILE)
             graph = GraphBuilder("decoder", data)
             DecoderGraph(
-                graph, config.decoder, weights, linear_for(precision), ids, max_positions, done
-            ).build()
+                graph, config.decoder, weights, linears.decoder, linears.head, ids, max_positions,
+                done,
+            ).build()  # fmt: skip
             graph.save(folder / DECODER_FILE)
         for copied in _COPIED:
             if (source / copied).is_file():

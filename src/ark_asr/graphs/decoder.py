@@ -9,8 +9,10 @@ import numpy as np
 
 from ark_asr.graphs.builder import FLOAT, INT32, INT64, MICROSOFT, GraphBuilder, rotary_tables
 from ark_asr.graphs.linear import Linear
+from ark_asr.graphs.quantize import stack
+from ark_asr.graphs.sources import WeightSource
 from ark_asr.models.config import DecoderConfig
-from ark_asr.models.weights import EMBEDDING, HEAD, Weights
+from ark_asr.models.weights import EMBEDDING, HEAD
 from ark_asr.types import IntArray
 
 
@@ -33,7 +35,8 @@ class DecoderGraph:
         graph: Where nodes and weights go.
         config: The decoder's numbers.
         weights: The checkpoint's tensors.
-        linear: Precision of the linear layers and the head.
+        linear: Precision of the linear layers.
+        head: Precision of the output projection.
         output_ids: Ids that get a column; the other rows of the head are left out.
         max_positions: Rows of the rotary tables.
         done: Called after each layer and at the end.
@@ -41,8 +44,9 @@ class DecoderGraph:
 
     graph: GraphBuilder
     config: DecoderConfig
-    weights: Weights
+    weights: WeightSource
     linear: Linear
+    head: Linear
     output_ids: IntArray
     max_positions: int
     done: Callable[[], None]
@@ -78,8 +82,8 @@ class DecoderGraph:
             out = self._product(f"{layer}.mlp.down_proj", wide)
             x, normed = self._skip_norm(out, x, next_norm)
             self.done()
-        head = self.weights[EMBEDDING if text.tied_head else HEAD][self.output_ids]
-        logits = self.linear(graph, normed, "head", head)
+        rows = self.weights.matrix(EMBEDDING if text.tied_head else HEAD)[self.output_ids]
+        logits = self.head(graph, normed, "head", rows)
         graph.node_to("Squeeze", [logits, graph.ints(1)], ["logits"])
         graph.output("logits", FLOAT, ["batch", len(self.output_ids)])
         self.done()
@@ -87,10 +91,9 @@ class DecoderGraph:
     def _attention(self, i: int, x: str, places: list[str]) -> str:
         graph, text = self.graph, self.config
         name = f"model.layers.{i}.self_attn"
-        weight, bias = (
-            np.concatenate([self.weights[f"{name}.{kind}_proj.{part}"] for kind in "qkv"])
-            for part in ("weight", "bias")
-        )
+        parts = [f"{name}.{kind}_proj" for kind in "qkv"]
+        weight = stack([self.weights.matrix(f"{part}.weight") for part in parts])
+        bias = np.concatenate([self.weights[f"{part}.bias"] for part in parts])
         packed = self.linear(graph, x, f"{name}.qkv", weight)
         packed = graph.op("Add", packed, graph.weight(f"{name}.qkv.bias", bias))
         shape: list[int | str] = ["batch", text.kv_heads, "room", text.head_dim]
@@ -105,7 +108,7 @@ class DecoderGraph:
         return heads
 
     def _product(self, name: str, x: str) -> str:
-        return self.linear(self.graph, x, name, self.weights[f"{name}.weight"])
+        return self.linear(self.graph, x, name, self.weights.matrix(f"{name}.weight"))
 
     def _skip_norm(self, x: str, skip: str, norm: str) -> tuple[str, str]:
         """``x + skip``, and its root-mean-square norm."""

@@ -9,8 +9,9 @@ import numpy as np
 
 from ark_asr.graphs.builder import FLOAT, INT32, INT64, GraphBuilder, rotary_tables
 from ark_asr.graphs.linear import Linear
+from ark_asr.graphs.sources import WeightSource
 from ark_asr.models.config import ENCODER_ROPE_THETA, ModelConfig
-from ark_asr.models.weights import POSITIONS, Weights
+from ark_asr.models.weights import POSITIONS
 
 _TOWER = "audio_encoder.whisper"
 _ADAPTER = "audio_encoder.adapting"
@@ -37,7 +38,7 @@ class EncoderGraph:
 
     graph: GraphBuilder
     config: ModelConfig
-    weights: Weights
+    weights: WeightSource
     linear: Linear
     done: Callable[[], None]
     # Set on the way: cosines and sines, the mask of heard frames, and whether it is all ones.
@@ -146,7 +147,7 @@ class EncoderGraph:
         return self._product(name, x), self._stored(f"{name}.bias")
 
     def _product(self, name: str, x: str) -> str:
-        return self.linear(self.graph, x, name, self.weights[f"{name}.weight"])
+        return self.linear(self.graph, x, name, self.weights.matrix(f"{name}.weight"))
 
     def _skip_norm(self, x: tuple[str, str], skip: str, norm: str) -> tuple[str, str]:
         """Sum of a linear layer, its bias and ``skip``; and the layer norm of that sum."""

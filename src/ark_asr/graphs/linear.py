@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ark_asr.errors import OptionError
 from ark_asr.graphs.builder import GraphBuilder
-from ark_asr.types import FloatArray
+from ark_asr.graphs.quantize import Int4Matrix, Int8Matrix, Matrix, floats
+from ark_asr.models.package import PRECISIONS
 
 _LEVELS = 127  # symmetric: -127 to 127
 _MIDDLE = 128  # the uint8 that stands for zero
-_ROWS_AT_ONCE = 4096
+_INT4_BLOCK = 32  # inputs that share a scale; see docs/decisions.md
+_INT8_PRODUCTS = 4  # MatMulNBits' accuracy level: activations int8 per row and block
 
 
 class Linear(Protocol):
     """Adds ``x @ weight.T`` to a graph, in one precision."""
 
-    def __call__(self, graph: GraphBuilder, x: str, name: str, weight: FloatArray) -> str:
+    def __call__(self, graph: GraphBuilder, x: str, name: str, weight: Matrix) -> str:
         """Add the product.
 
         Args:
@@ -37,16 +39,17 @@ class Linear(Protocol):
 class Fp32Linear:
     """Weights and products in float32."""
 
-    def __call__(self, graph: GraphBuilder, x: str, name: str, weight: FloatArray) -> str:
+    def __call__(self, graph: GraphBuilder, x: str, name: str, weight: Matrix) -> str:
         """Add the product."""
-        return graph.op("MatMul", x, graph.weight(name, weight.T))
+        return graph.op("MatMul", x, graph.weight(name, floats(weight).T))
 
 
 class Int8Linear:
-    """Weights int8, symmetric per output channel; activations int8, per row, found at run time.
+    """Weights int8 per output channel; activations int8, per row, found at run time.
 
-    The scale of an activation row (one frame, one token) is its own largest magnitude, so neither a
-    neighbour in the batch nor one outlying frame of the same clip changes it. ONNX Runtime's
+    A weight that is int8 already stays as it is; any other becomes symmetric. The scale of an
+    activation row (one frame, one token) is its own largest magnitude, so neither a neighbour in
+    the batch nor one outlying frame of the same clip changes it. ONNX Runtime's
     ``DynamicQuantizeMatMul`` has one scale for the whole tensor instead.
 
     Activations are stored as uint8 with zero point 128 and weights as int8, the pairing that has a
@@ -62,14 +65,15 @@ class Int8Linear:
         self._many_rows = many_rows
         self._known: dict[str, tuple[str, str]] = {}
 
-    def __call__(self, graph: GraphBuilder, x: str, name: str, weight: FloatArray) -> str:
+    def __call__(self, graph: GraphBuilder, x: str, name: str, weight: Matrix) -> str:
         """Add the product."""
-        values, scales = quantize_rows(weight)
+        matrix = weight if isinstance(weight, Int8Matrix) else Int8Matrix.of(weight)
+        zeros = [] if matrix.zeros is None else [graph.weight(f"{name}.zero", matrix.zeros)]
         quantized, row_scale = self._quantized(graph, x)
         one = graph.constant(1.0, np.float32)
         product = graph.fused(
-            "MatMulIntegerToFloat", quantized, graph.weight(f"{name}.int8", values.T), one,
-            graph.weight(f"{name}.scale", scales), graph.constant(_MIDDLE, np.uint8),
+            "MatMulIntegerToFloat", quantized, graph.weight(f"{name}.int8", matrix.values.T), one,
+            graph.weight(f"{name}.scale", matrix.scales), graph.constant(_MIDDLE, np.uint8), *zeros,
         )  # fmt: skip
         return graph.op("Mul", product, row_scale)
 
@@ -109,27 +113,49 @@ class Int8Linear:
         )
 
 
-def quantize_rows(weight: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
-    """Symmetric int8 per row: values ``[rows, columns]`` and scales ``[rows]``."""
-    scales = np.maximum(weight.max(axis=1), -weight.min(axis=1)) / np.float32(_LEVELS)
-    scales[scales == 0] = 1.0
-    values = np.empty(weight.shape, np.int8)
-    for first in range(
-        0, len(weight), _ROWS_AT_ONCE
-    ):  # a whole head would need its size twice more
-        rows = slice(first, first + _ROWS_AT_ONCE)
-        values[rows] = np.rint(weight[rows] / scales[rows, None])
-    return values, scales
+class Int4Linear:
+    """Weights in 4 bits, asymmetric per block of 32 inputs; activations int8, per row and block."""
+
+    def __call__(self, graph: GraphBuilder, x: str, name: str, weight: Matrix) -> str:
+        """Add the product."""
+        matrix = Int4Matrix.of(floats(weight), _INT4_BLOCK)
+        stored = [
+            graph.weight(f"{name}.int4", matrix.values),
+            graph.weight(f"{name}.scale", matrix.scales.reshape(-1)),
+            graph.weight(f"{name}.zero", matrix.zeros.reshape(-1)),
+        ]
+        out, inner = weight.shape
+        return graph.fused(
+            "MatMulNBits", x, *stored, N=out, K=inner, bits=4, block_size=_INT4_BLOCK,
+            accuracy_level=_INT8_PRODUCTS,
+        )  # fmt: skip
 
 
-def linear_for(precision: str, *, many_rows: bool = False) -> Linear:
-    """The layer of a precision, new for each graph; see `Int8Linear` for ``many_rows``.
+@dataclass(frozen=True, slots=True)
+class Linears:
+    """The linear layers of one package: those of the encoder, of the decoder, and the head."""
+
+    encoder: Linear
+    decoder: Linear
+    head: Linear
+
+
+def linears_for(precision: str) -> Linears:
+    """The layers of a precision, new for each package.
+
+    ``int4`` has the decoder's layers in 4 bits; the encoder, whose hundreds of rows at a time are
+    faster in int8, and the head, whose errors choose words, are int8.
 
     Raises:
         OptionError: There is no such precision.
     """
-    if precision == "fp32":
-        return Fp32Linear()
-    if precision == "int8":
-        return Int8Linear(many_rows=many_rows)
-    raise OptionError(f"precision {precision!r} is not known; fp32 and int8 are")
+    match precision:
+        case "fp32":
+            return Linears(Fp32Linear(), Fp32Linear(), Fp32Linear())
+        case "int8":
+            decoder = Int8Linear()
+            return Linears(Int8Linear(many_rows=True), decoder, decoder)
+        case "int4":
+            return Linears(Int8Linear(many_rows=True), Int4Linear(), Int8Linear())
+    known = f"{', '.join(PRECISIONS[:-1])} and {PRECISIONS[-1]}"
+    raise OptionError(f"precision {precision!r} is not known; {known} are")

@@ -27,7 +27,7 @@ ENCODER_FILE = "encoder.onnx"
 DECODER_FILE = "decoder.onnx"
 DATA_FILE = "weights.bin"
 
-Precision: TypeAlias = Literal["fp32", "int8"]
+Precision: TypeAlias = Literal["fp32", "int8", "int4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
@@ -70,7 +70,8 @@ class Manifest:
 
     Attributes:
         name: Name of the model.
-        precision: Of the linear layers: ``fp32`` or ``int8``.
+        precision: Of the linear layers, ``fp32``, ``int8`` or ``int4``; with ``int4``, those of the
+            encoder and the head are int8.
         max_positions: Positions (prompt plus generated tokens) one row can hold.
         output_ranges: Token ids of the logits columns as ``(first, last)`` pairs, both included,
             ascending. Ids that may never be chosen have no column.

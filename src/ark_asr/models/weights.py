@@ -116,6 +116,10 @@ class Weights:
             raise ModelFormatError(f"{tensor.file}: {name} holds values that are not finite")
         return values.reshape(tensor.shape)
 
+    def matrix(self, name: str) -> FloatArray:
+        """The same as ``[name]``: other sources of weights hold some in int8 and give them so."""
+        return self[name]
+
     def check(self, config: ModelConfig) -> None:
         """Compare names and shapes with what ``config.json`` asks for; unknown names warn.
 
