@@ -1,0 +1,179 @@
+"""The layout "speech-llm": three ONNX graphs, and the prompt as ids in ``config.json``.
+
+Published by OpenVoiceOS for the 3B (huggingface.co/OpenVoiceOS/ARK-ASR-3B-onnx). The same three
+graphs carry other models too; what only those need is refused here, not ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import decoders
+
+from ark_asr.errors import ModelFormatError, OptionError
+from ark_asr.models.config import CONFIG_FILE, FeatureConfig, read_json, require
+from ark_asr.types import IntArray
+
+VOCABULARY_FILE = "vocab.json"
+MODEL_TYPE = "speech-llm"
+# Stands in a prompt where an audio embedding goes: this layout has no id for it.
+AUDIO_SLOT = -1
+
+# What the key must say if it is there, and why another value cannot be run.
+_ONLY = {
+    "preprocessor": "whisper128",
+    "features_size": 128,
+    "tokenizer_type": "byte-level",
+    "normalize_waveform": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechLlmConfig:
+    """The numbers of such a model.
+
+    Attributes:
+        features: The log-mel front end and the longest clip.
+        frame_multiple: Mel frames that become one audio embedding; what is left over is cut off.
+        prefix_ids: The prompt before the audio.
+        suffix_ids: The prompt behind it.
+        stop_ids: Ids that end an answer.
+        suppressed_ids: Ids that must never be chosen.
+        text_start_id: The text begins behind this id, if it occurs.
+        max_new_tokens: Longest answer.
+    """
+
+    features: FeatureConfig
+    frame_multiple: int
+    prefix_ids: tuple[int, ...]
+    suffix_ids: tuple[int, ...]
+    stop_ids: tuple[int, ...]
+    suppressed_ids: tuple[int, ...]
+    text_start_id: int | None
+    max_new_tokens: int
+
+    @property
+    def max_positions(self) -> int:
+        """Positions of the longest clip's prompt and answer."""
+        slots = self.features.frames(self.features.clip_samples) // self.frame_multiple
+        return len(self.prefix_ids) + slots + len(self.suffix_ids) + self.max_new_tokens
+
+    @classmethod
+    def load(cls, folder: str | Path) -> SpeechLlmConfig:
+        """Read ``config.json``.
+
+        Raises:
+            ModelNotFoundError: There is none.
+            ModelFormatError: A key is missing, or says what cannot be run.
+        """
+        path = Path(folder) / CONFIG_FILE
+        data, where = read_json(path), str(path)
+        for key, expected in {"model_type": MODEL_TYPE, **_ONLY}.items():
+            found = data.get(key, None if key == "model_type" else expected)
+            if found != expected:
+                raise ModelFormatError(f"{where}: {key} is {found!r}, expected {expected!r}")
+        defaults = {"max_frames": 3000, "hop_length": 160, "max_sequence_length": 512}
+        numbers = {**defaults, **{key: data[key] for key in defaults if key in data}}
+        numbers["trim_features"] = data.get("trim_features")
+        require(numbers, dict.fromkeys(numbers, int), where)
+        if wrong := [key for key, value in numbers.items() if value < 1]:
+            raise ModelFormatError(f"{where}: {', '.join(wrong)} must be positive")
+        start = data.get("text_start_token_id")
+        if start is not None and (type(start) is not int or start < 0):
+            raise ModelFormatError(f"{where}: text_start_token_id is {start!r}, expected an id")
+        hop = numbers["hop_length"]
+        return cls(
+            features=FeatureConfig(hop_length=hop, clip_samples=numbers["max_frames"] * hop),
+            frame_multiple=numbers["trim_features"],
+            prefix_ids=_ids(data, "prompt_prefix_ids", where),
+            suffix_ids=_ids(data, "prompt_suffix_ids", where),
+            stop_ids=_ids(data, "eos_token_ids", where),
+            suppressed_ids=_ids(data, "suppress_token_ids", where, optional=True),
+            text_start_id=start,
+            max_new_tokens=numbers["max_sequence_length"],
+        )
+
+
+@dataclass(frozen=True)
+class SpeechLlmTokenizer:
+    """Ids to text, and the baked prompt.
+
+    Attributes:
+        config: The model's numbers.
+        tokens: Token by id, in the letters that byte-level BPE writes bytes in.
+    """
+
+    config: SpeechLlmConfig
+    tokens: Mapping[int, str]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> SpeechLlmTokenizer:
+        """Read ``config.json`` and ``vocab.json``.
+
+        Raises:
+            ModelNotFoundError: A file is missing.
+            ModelFormatError: A file is not what it must be.
+        """
+        config = SpeechLlmConfig.load(folder)
+        path = Path(folder) / VOCABULARY_FILE
+        data = read_json(path)
+        tokens = {id_: token for token, id_ in data.items() if type(id_) is int and id_ >= 0}
+        if not tokens or len(tokens) != len(data):
+            raise ModelFormatError(f"{path}: expected tokens with ids of their own, from 0 on")
+        return cls(config, tokens)
+
+    @property
+    def features(self) -> FeatureConfig:
+        """The log-mel front end and the longest clip."""
+        return self.config.features
+
+    def prompt(self, slots: int, instruction: str | None = None) -> list[int]:
+        """The baked ids around ``slots`` times `AUDIO_SLOT`.
+
+        Raises:
+            OptionError: An instruction was given.
+        """
+        if instruction is not None:
+            raise OptionError(
+                "this model's prompt is fixed in its config.json, an instruction cannot be given; "
+                "leave it out, or take another package of the model"
+            )
+        return [*self.config.prefix_ids, *[AUDIO_SLOT] * slots, *self.config.suffix_ids]
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of ids, control tokens spelled out."""
+        ids, start = list(token_ids), self.config.text_start_id
+        if start in ids:
+            ids = ids[ids.index(start) + 1 :]
+        return str(decoders.ByteLevel().decode([self.tokens.get(id_, "") for id_ in ids]))
+
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """Ids that end an answer."""
+        return frozenset(self.config.stop_ids)
+
+    @cached_property
+    def suppressed_ids(self) -> IntArray:
+        """Ids that must never be chosen, sorted int64; never one that ends an answer."""
+        return np.array(sorted({*self.config.suppressed_ids} - self.stop_ids), dtype=np.int64)
+
+    @cached_property
+    def output_ids(self) -> IntArray:
+        """Ids that may be chosen, sorted int64: all that have a text or end an answer."""
+        return np.setdiff1d([*self.tokens, *self.stop_ids], self.suppressed_ids)
+
+
+def _ids(
+    data: Mapping[str, Any], key: str, where: str, *, optional: bool = False
+) -> tuple[int, ...]:
+    found = data.get(key, [] if optional else None)
+    if not isinstance(found, list) or not all(type(id_) is int and id_ >= 0 for id_ in found):
+        raise ModelFormatError(f"{where}: {key} is {str(found)[:60]}, expected a list of ids")
+    if not found and not optional:
+        raise ModelFormatError(f"{where}: {key} is empty")
+    return tuple(found)
