@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from ark_asr.engines.base import DecoderState, Engine
 from ark_asr.errors import ModelFormatError, OptionError
+from ark_asr.models.layouts import engine_of
 from ark_asr.models.store import ModelFolder, resolve
+from ark_asr.models.tokenizer import TextCodec, Tokenizer
 
 ENGINES = ("onnx", "torch")
 
-__all__ = ["ENGINES", "DecoderState", "Engine", "load_engine"]
+__all__ = ["ENGINES", "DecoderState", "Engine", "load_engine", "load_model"]
+
+
+@runtime_checkable
+class _WithText(Protocol):
+    """An engine of a layout that does not part numbers from text."""
+
+    tokenizer: TextCodec
+
+
+def load_model(
+    model: str | Path | ModelFolder | None = None,
+    engine: str | None = None,
+    threads: int | None = None,
+) -> tuple[Engine, TextCodec]:
+    """Open a model and its text side; arguments and errors as for `load_engine`."""
+    folder = model if isinstance(model, ModelFolder) else resolve(model)
+    loaded = load_engine(folder, engine, threads)
+    return loaded, loaded.tokenizer if isinstance(loaded, _WithText) else Tokenizer.load(folder.path)
 
 
 def load_engine(
@@ -22,7 +43,7 @@ def load_engine(
 
     Args:
         model: Name, folder, or what ``resolve`` found; ``None`` for the default model.
-        engine: ``onnx`` runs our packages, ``torch`` runs safetensors checkpoints; ``None`` takes
+        engine: ``onnx`` runs packages, ``torch`` runs safetensors checkpoints; ``None`` takes
             the one that fits the folder.
         threads: Threads to compute with; ``None`` for all physical cores.
 
@@ -35,15 +56,27 @@ def load_engine(
     if engine is not None and engine not in ENGINES:
         raise OptionError(f"engine {engine!r} is not known; {' and '.join(ENGINES)} are")
     folder = model if isinstance(model, ModelFolder) else resolve(model)
-    fitting = "onnx" if folder.kind == "package" else "torch"
+    fitting = engine_of(folder.kind)
     if engine is not None and engine != fitting:
         raise ModelFormatError(
             f"{folder.path}: is a {folder.kind}, which runs on engine {fitting!r}, not {engine!r}"
         )
-    if fitting == "onnx":
+    if folder.kind == "package":
         from ark_asr.engines.ort import OnnxEngine
 
         return OnnxEngine.load(folder.path, threads=threads)
+    if folder.kind == "llm-kv":
+        from ark_asr.engines.llm_kv import LlmKvEngine
+
+        return LlmKvEngine.load(folder.path, threads=threads)
+    if folder.kind == "speech-llm":
+        from ark_asr.engines.speech_llm import SpeechLlmEngine
+
+        return SpeechLlmEngine.load(folder.path, threads=threads)
+    if folder.kind == "audio8":
+        from ark_asr.engines.audio8 import Audio8Engine
+
+        return Audio8Engine.load(folder.path, threads=threads)
     from ark_asr.engines.torch import TorchEngine
 
     return TorchEngine.load(folder.path, threads=threads)

@@ -16,7 +16,7 @@ from ark_asr.models.config import CONFIG_FILE
 from ark_asr.models.package import MANIFEST_FILE
 from ark_asr.models.weights import INDEX_FILE, WEIGHTS_FILE
 
-Kind: TypeAlias = Literal["package", "checkpoint", "llm-kv"]
+Kind: TypeAlias = Literal["package", "checkpoint", "llm-kv", "speech-llm", "audio8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,20 @@ LAYOUTS = (
         needs=(CONFIG_FILE, "audio_encoder_whisper*.onnx", "audio_encoder_adapter*.onnx",
                "embedding_*.onnx"),
     ),
+    # Of the 3B, by OpenVoiceOS: `ark_asr.models.speech_llm`.
+    Layout(
+        "speech-llm",
+        "onnx",
+        marks=("embed_tokens*.onnx",),
+        needs=(CONFIG_FILE, "vocab.json", "encoder*.onnx", "decoder*.onnx"),
+    ),
+    # The bundle of Audio8-ASR-0.1B: `ark_asr.models.audio8`.
+    Layout(
+        "audio8",
+        "onnx",
+        marks=("lm_cache_decode*.onnx",),
+        needs=("metadata.json", "tokenizer.json", "lm_cache_prefill*.onnx", "audio_hidden*.onnx"),
+    ),
 )  # fmt: skip
 
 
@@ -74,3 +88,8 @@ def layout_of(folder: Path) -> Layout:
     if missing := [pattern for pattern in found[0].needs if not has(pattern)]:
         raise ModelFormatError(f"{folder}: is a {found[0].kind}, but has no {', '.join(missing)}")
     return found[0]
+
+
+def engine_of(kind: Kind) -> Literal["onnx", "torch"]:
+    """What runs folders of a kind."""
+    return next(layout.engine for layout in LAYOUTS if layout.kind == kind)

@@ -6,14 +6,16 @@ graphs carry other models too; what only those need is refused here, not ignored
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import decoders
+from tokenizers import Regex, decoders, pre_tokenizers
 
 from ark_asr.errors import ModelFormatError, OptionError
 from ark_asr.models.config import CONFIG_FILE, FeatureConfig, read_json, require
@@ -23,6 +25,18 @@ VOCABULARY_FILE = "vocab.json"
 MODEL_TYPE = "speech-llm"
 # Stands in a prompt where an audio embedding goes: this layout has no id for it.
 AUDIO_SLOT = -1
+
+# Where Qwen2's tokenizer cuts a text before it joins bytes.
+_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_PIECES = pre_tokenizers.Sequence(
+    [
+        pre_tokenizers.Split(Regex(_WORDS), behavior="isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ]
+)
 
 # What the key must say if it is there, and why another value cannot be run.
 _ONLY = {
@@ -145,12 +159,35 @@ class SpeechLlmTokenizer:
             )
         return [*self.config.prefix_ids, *[AUDIO_SLOT] * slots, *self.config.suffix_ids]
 
+    def encode(self, text: str) -> list[int]:
+        """Ids of plain text; nothing is added.
+
+        The folder has no list of merges. In this family ids count the merges, so the pair that
+        makes the lowest id is joined first.
+        """
+        pieces = _PIECES.pre_tokenize_str(unicodedata.normalize("NFC", text))
+        return [id_ for piece, _ in pieces for id_ in self._join(piece)]
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of ids, control tokens spelled out."""
         ids, start = list(token_ids), self.config.text_start_id
         if start in ids:
             ids = ids[ids.index(start) + 1 :]
         return str(decoders.ByteLevel().decode([self.tokens.get(id_, "") for id_ in ids]))
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {token: id_ for id_, token in self.tokens.items()}
+
+    def _join(self, letters: str) -> list[int]:
+        parts = list(letters)
+        while True:
+            pairs = [(self._ids.get(a + b), i) for i, (a, b) in enumerate(pairwise(parts))]
+            known = [(id_, i) for id_, i in pairs if id_ is not None]
+            if not known:
+                return [self._ids[part] for part in parts if part in self._ids]
+            _, i = min(known)
+            parts[i : i + 2] = [parts[i] + parts[i + 1]]
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:

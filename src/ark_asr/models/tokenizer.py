@@ -66,6 +66,10 @@ class TextCodec(Protocol):
         """The ids that ask for a transcript of a clip with ``slots`` audio embeddings."""
         ...
 
+    def encode(self, text: str) -> list[int]:
+        """Ids of plain text; nothing is added."""
+        ...
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of ids, control tokens spelled out."""
         ...

@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from ark_asr.audio import Source
-from ark_asr.engines import load_engine
+from ark_asr.engines import load_model
 from ark_asr.engines.base import Engine
 from ark_asr.errors import ArkError, OptionError
 from ark_asr.models.store import resolve
-from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.live import LiveSession
 from ark_asr.pipeline.many import BATCH_SECONDS, Task, transcribe_many
 from ark_asr.pipeline.options import check_options
@@ -56,7 +56,7 @@ class Recognizer:
         name: Of the model, for transcripts.
     """
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, name: str) -> None:
+    def __init__(self, engine: Engine, tokenizer: TextCodec, name: str) -> None:
         self.name = name
         self._engine = engine
         self._tokenizer = tokenizer
@@ -72,8 +72,7 @@ class Recognizer:
     ) -> Recognizer:
         """See `ark_asr.load`."""
         found = resolve(model)
-        tokenizer = Tokenizer.load(found.path)
-        return cls(load_engine(found, engine=engine, threads=threads), tokenizer, found.name)
+        return cls(*load_model(found, engine, threads), found.name)
 
     def transcribe(
         self,
@@ -192,7 +191,7 @@ class Recognizer:
         return LiveSession(self._engine, self._tokenizer, options, transcribe)
 
     @property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> TextCodec:
         """The tokenizer of the model, with its numbers."""
         return self._tokenizer
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ark_asr.audio import Source, cut, open_audio
 from ark_asr.engines.base import Engine
-from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.options import check_options
 from ark_asr.pipeline.scribe import Scribe
 from ark_asr.pipeline.stopwatch import Stopwatch
@@ -33,7 +33,7 @@ class Run:
     def __init__(
         self,
         engine: Engine,
-        tokenizer: Tokenizer,
+        tokenizer: TextCodec,
         source: Source,
         options: TranscribeOptions,
         *,
@@ -45,7 +45,7 @@ class Run:
         self.heard = 0.0
         self._options = options
         self._cancelled = cancelled or (lambda: False)
-        self._features = tokenizer.config.features
+        self._features = tokenizer.features
         self._scribe = Scribe(engine, tokenizer, options, self.watch, self._cancelled)
         with self.watch.stage("decode"):
             self.sound = open_audio(
