@@ -32,21 +32,8 @@ class ArkForConditionalGeneration(nn.Module):
         return cast(Tensor, self.audio_encoder(mels, frames))
 
     def embed_prompt(self, token_ids: Tensor, audio: Tensor | None) -> Tensor:
-        """Input embeddings ``[batch, length, hidden]``, audio in the places of the audio ids.
-
-        Args:
-            token_ids: int64 ``[batch, length]``.
-            audio: ``[batch, slots, hidden]``; the k-th audio id of a row receives its k-th row.
-                Rows that are missing are zeros, surplus ones are not used.
-        """
-        is_audio = token_ids == self.config.audio_token_id
-        embeds = self.model.embed_tokens(token_ids.masked_fill(is_audio, 0))
-        if audio is None:
-            return cast(Tensor, embeds)
-        slot = is_audio.cumsum(1) - 1
-        audio = nn.functional.pad(audio, (0, 0, 0, 1))  # one row of zeros for slots without audio
-        slot = slot.clamp(0, audio.shape[1] - 1)[..., None].expand(-1, -1, audio.shape[-1])
-        return torch.where(is_audio[..., None], audio.gather(1, slot).to(embeds.dtype), embeds)
+        """Input embeddings ``[batch, length, hidden]``; see `place_audio`."""
+        return place_audio(self.model.embed_tokens, token_ids, audio, self.config.audio_token_id)
 
     def forward(
         self, token_ids: Tensor, mels: Tensor | None = None, frames: Tensor | None = None
@@ -94,3 +81,28 @@ class ArkForConditionalGeneration(nn.Module):
         if config.decoder.tied_head:
             model.lm_head.weight = model.model.embed_tokens.weight
         return model.to(device).eval()
+
+
+def place_audio(
+    table: nn.Embedding, token_ids: Tensor, audio: Tensor | None, audio_token_id: int
+) -> Tensor:
+    """Input embeddings, with audio in the places of the audio ids.
+
+    Args:
+        table: Token embeddings.
+        token_ids: int64 ``[batch, length]``.
+        audio: ``[batch, slots, hidden]``; the k-th audio id of a row receives its k-th row. Rows
+            that are missing are zeros, surplus ones are not used.
+        audio_token_id: The audio id.
+
+    Returns:
+        ``[batch, length, hidden]``.
+    """
+    is_audio = token_ids == audio_token_id
+    embeds = table(token_ids.masked_fill(is_audio, 0))
+    if audio is None:
+        return cast(Tensor, embeds)
+    slot = is_audio.cumsum(1) - 1
+    audio = nn.functional.pad(audio, (0, 0, 0, 1))  # one row of zeros for slots without audio
+    slot = slot.clamp(0, audio.shape[1] - 1)[..., None].expand(-1, -1, audio.shape[-1])
+    return torch.where(is_audio[..., None], audio.gather(1, slot).to(embeds.dtype), embeds)
