@@ -1,21 +1,23 @@
-"""From a safetensors checkpoint to our package."""
+"""From a checkpoint, or the publisher's ONNX package, to our package."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from ark_asr.errors import ModelFormatError, OptionError
+from ark_asr.errors import ArkWarning, OptionError
 from ark_asr.graphs.builder import DataFile, GraphBuilder
 from ark_asr.graphs.decoder import DecoderGraph
 from ark_asr.graphs.encoder import EncoderGraph
-from ark_asr.graphs.linear import linears_for
-from ark_asr.models.config import CONFIG_FILE, GENERATION_FILE, PREPROCESSOR_FILE, ModelConfig
+from ark_asr.graphs.linear import Linears, linears_for
+from ark_asr.graphs.sources import Original, WeightSource, open_original
+from ark_asr.models.config import CONFIG_FILE, GENERATION_FILE, PREPROCESSOR_FILE
 from ark_asr.models.package import (
     DATA_FILE,
     DECODER_FILE,
@@ -27,8 +29,8 @@ from ark_asr.models.package import (
     hash_file,
     id_ranges,
 )
-from ark_asr.models.tokenizer import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, Tokenizer
-from ark_asr.models.weights import EMBEDDING, Weights
+from ark_asr.models.tokenizer import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
+from ark_asr.models.weights import EMBEDDING
 
 # The rotary tables of the decoder are stored for this many positions at most: five times the
 # longest prompt and answer of a 40-second clip, while tables for the published 32,768 would be
@@ -47,12 +49,15 @@ def build_package(
     overwrite: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Manifest:
-    """Build a package from a checkpoint folder.
+    """Build a package from a model folder.
 
-    The package appears under its name only when it is complete. Memory holds one tensor at a time.
+    The package appears under its name only when it is complete. Memory holds one tensor at a time,
+    or the graphs of an ONNX package.
 
     Args:
-        source: Folder with ``config.json``, tokenizer and safetensors weights.
+        source: A checkpoint (``config.json``, tokenizer and safetensors weights), or an ONNX
+            package in the publisher's layout, whose int8 weights an int8 package takes over as
+            they are.
         dest: Folder to make.
         precision: Of the linear layers; convolutions, norms and attention stay float32.
         name: Name of the model; that of the source folder if not given.
@@ -69,43 +74,20 @@ def build_package(
     linears = linears_for(precision)
     if dest.exists() and not overwrite:
         raise OptionError(f"{dest}: exists already; choose another folder or overwrite it")
-    config = ModelConfig.load(source)
-    tokenizer = Tokenizer.load(source, config)
-    ids = np.setdiff1d(np.arange(config.decoder.vocab_size), tokenizer.suppressed_ids)
-    if not len(ids):
-        raise ModelFormatError(f"{source / TOKENIZER_FILE}: every id is suppressed")
-    if config.decoder.head_dim % 8:
-        raise ModelFormatError(
-            f"{source / CONFIG_FILE}: head_dim is {config.decoder.head_dim}; ONNX Runtime's "
-            "attention needs a multiple of 8"
-        )
+    original = open_original(source)
+    if original.int8 and precision != "int8":
+        warnings.warn(
+            f"{source}: its weights are int8; {precision} keeps their rounding errors, convert the "
+            "checkpoint to be without", ArkWarning, stacklevel=2,
+        )  # fmt: skip
     dest.parent.mkdir(parents=True, exist_ok=True)
-    weights = Weights.open(source)
-    weights.check(config)
     with tempfile.TemporaryDirectory(prefix=f".{dest.name}.", dir=dest.parent) as made:
         folder = Path(made) / "package"
         folder.mkdir()
-        steps = config.encoder.layers + config.decoder.layers + 2
-        count = 0
-
-        def done() -> None:
-            nonlocal count
-            count += 1
-            if progress:
-                progress(count / steps)
-
-        max_positions = min(config.decoder.max_positions, MAX_POSITIONS)
-        with DataFile(folder / DATA_FILE) as data:
-            embedding = _write_embedding(data, weights, precision)
-            graph = GraphBuilder("encoder", data)
-            EncoderGraph(graph, config, weights, linears.encoder, done).build()
-            graph.save(folder / ENCODER_FILE)
-            graph = GraphBuilder("decoder", data)
-            DecoderGraph(
-                graph, config.decoder, weights, linears.decoder, linears.head, ids, max_positions,
-                done,
-            ).build()  # fmt: skip
-            graph.save(folder / DECODER_FILE)
+        max_positions = min(original.config.decoder.max_positions, MAX_POSITIONS)
+        embedding = _write_graphs(
+            folder, original, linears, precision, max_positions, progress=progress
+        )
         for copied in _COPIED:
             if (source / copied).is_file():
                 shutil.copyfile(source / copied, folder / copied)
@@ -113,9 +95,9 @@ def build_package(
             name=name or source.resolve().name,
             precision=precision,
             max_positions=max_positions,
-            output_ranges=id_ranges(ids),
+            output_ranges=id_ranges(original.output_ids),
             embedding=embedding,
-            source=Source(source.resolve().name, _hash_weights(weights)),
+            source=Source(source.resolve().name, _hash_weights(original.weights)),
             licence=licence,
             files={path.name: hash_file(path) for path in sorted(folder.iterdir())},
         )
@@ -126,7 +108,40 @@ def build_package(
     return manifest
 
 
-def _write_embedding(data: DataFile, weights: Weights, precision: Precision) -> EmbeddingTable:
+def _write_graphs(
+    folder: Path,
+    original: Original,
+    linears: Linears,
+    precision: Precision,
+    max_positions: int,
+    *,
+    progress: Callable[[float], None] | None,
+) -> EmbeddingTable:
+    config, weights = original.config, original.weights
+    steps = config.encoder.layers + config.decoder.layers + 2
+    count = 0
+
+    def done() -> None:
+        nonlocal count
+        count += 1
+        if progress:
+            progress(count / steps)
+
+    with DataFile(folder / DATA_FILE) as data:
+        embedding = _write_embedding(data, weights, precision)
+        graph = GraphBuilder("encoder", data)
+        EncoderGraph(graph, config, weights, linears.encoder, done).build()
+        graph.save(folder / ENCODER_FILE)
+        graph = GraphBuilder("decoder", data)
+        DecoderGraph(
+            graph, config.decoder, weights, linears.decoder, linears.head, original.output_ids,
+            max_positions, done,
+        ).build()  # fmt: skip
+        graph.save(folder / DECODER_FILE)
+    return embedding
+
+
+def _write_embedding(data: DataFile, weights: WeightSource, precision: Precision) -> EmbeddingTable:
     # Half precision holds a bfloat16 weight exactly down to 2^-14 and to 3e-8 below; quantising the
     # layers behind it costs far more than that.
     dtype = np.dtype(np.float32 if precision == "fp32" else np.float16)
@@ -135,7 +150,7 @@ def _write_embedding(data: DataFile, weights: Weights, precision: Precision) -> 
     return EmbeddingTable(data.append(table.astype(dtype, copy=False)), dtype.name, rows, columns)
 
 
-def _hash_weights(weights: Weights) -> str:
+def _hash_weights(weights: WeightSource) -> str:
     """SHA-256 of the weights file; of the hashes of all files, in order of name, if sharded."""
     hashes = [hash_file(path).sha256 for path in weights.files]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
