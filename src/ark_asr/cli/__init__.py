@@ -14,7 +14,9 @@ import typer
 
 from ark_asr import __version__
 from ark_asr.cli import batch, models, train
+from ark_asr.cli.convert_format import convert_format
 from ark_asr.cli.evaluate import evaluate
+from ark_asr.cli.live import live
 from ark_asr.cli.outcome import INTERRUPTED
 from ark_asr.cli.transcribe import transcribe
 
@@ -26,6 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(transcribe)
+app.command("convert-format")(convert_format)
+app.command()(live)
 app.command(context_settings=batch.SETTINGS)(batch.batch)
 app.command(context_settings=batch.SETTINGS)(evaluate)
 app.add_typer(models.app, name="models")

@@ -21,7 +21,7 @@ from ark_asr.audio import SAMPLE_RATE, WINDOW, ClipCutter, CutOptions, Detector
 from ark_asr.decoding.text import clean
 from ark_asr.engines.base import Engine
 from ark_asr.errors import AudioError, OptionError
-from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.options import check_options
 from ark_asr.pipeline.scribe import Scribe
 from ark_asr.pipeline.settling import Settling
@@ -51,7 +51,7 @@ class LiveSession:
     def __init__(
         self,
         engine: Engine,
-        tokenizer: Tokenizer,
+        tokenizer: TextCodec,
         options: LiveOptions,
         transcribe: TranscribeOptions,
         *,
@@ -65,7 +65,7 @@ class LiveSession:
         self._options = options
         self._clock = clock
         self._cutter = ClipCutter(
-            min(options.max_utterance, tokenizer.config.features.clip_seconds),
+            min(options.max_utterance, tokenizer.features.clip_seconds),
             options=CutOptions(join_pause=options.pause, pad=_PAD, search=_SEARCH),
             detector=detector,
         )
@@ -127,7 +127,7 @@ class LiveSession:
         if growing is None:
             if now >= self._next_silence:
                 events.append(self._event("silence", self._quiet_since, now))
-                self._next_silence = now + self._options.silence
+                self._next_silence += self._options.silence
         elif now >= self._next_look and growing.end > self._seen and not self._is_behind():
             events.append(self._look(growing))
             self._seen = growing.end

@@ -1,0 +1,148 @@
+"""Sound as it happens: pipes, pace, what is waiting, and a sound card that is pretended."""
+
+from __future__ import annotations
+
+import io
+import threading
+import types
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ark_asr.audio import SAMPLE_RATE, load_audio
+from ark_asr.audio.capture import Microphone, Pump, file_blocks, paced, pcm_blocks
+from ark_asr.errors import AudioError, MissingExtraError, OptionError
+
+
+class Trickle(io.RawIOBase):
+    """A pipe that gives as many bytes at a time as it likes."""
+
+    def __init__(self, data, sizes):
+        self._data, self._sizes = io.BytesIO(data), iter(sizes)
+
+    def read(self, size=-1):
+        return self._data.read(min(size, next(self._sizes, size)))
+
+
+@given(st.lists(st.integers(1, 999), max_size=40), st.integers(0, 2000))
+def test_a_pipe_may_break_samples_apart(sizes, count):
+    samples = np.random.default_rng(count).integers(-(2**15), 2**15, count).astype("<i2")
+    pipe = Trickle(samples.tobytes(), sizes)
+    heard = np.concatenate([np.empty(0, np.float32), *pcm_blocks(pipe, SAMPLE_RATE)])
+    assert np.array_equal(heard, samples.astype(np.float32) / 2**15)
+
+
+def test_another_rate_is_resampled():
+    tone = np.sin(np.arange(48_000) * 2 * np.pi * 440 / 48_000)
+    pipe = io.BytesIO((tone * 32767).astype("<i2").tobytes())
+    heard = np.concatenate(list(pcm_blocks(pipe, 48_000)))
+    assert len(heard) == pytest.approx(SAMPLE_RATE, abs=2)
+    wanted = np.sin(np.arange(len(heard)) * 2 * np.pi * 440 / SAMPLE_RATE)
+    assert np.abs(heard - wanted)[200:-200].max() < 1e-3
+
+
+def test_a_rate_that_makes_no_sense_is_refused():
+    with pytest.raises(OptionError, match="a rate of 3 Hz"):
+        list(pcm_blocks(io.BytesIO(b"1234"), 3))
+
+
+def test_a_file_comes_in_small_blocks(root):
+    path = root / "samples" / "hello.flac"
+    blocks = list(file_blocks(path))
+    assert max(map(len, blocks)) == SAMPLE_RATE // 10
+    assert np.array_equal(np.concatenate(blocks), load_audio(path).samples)
+
+
+def test_no_block_comes_before_its_sound_was_spoken():
+    now = [100.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    came = []
+    for _ in paced([np.zeros(1600, np.float32)] * 3, clock=lambda: now[0], sleep=sleep):
+        came.append(now[0])
+        now[0] += 0.15 if len(came) == 1 else 0.0  # the work on the first block takes too long
+    assert came == pytest.approx([100.1, 100.25, 100.3])
+
+
+def test_the_pump_knows_what_is_waiting():
+    go_on = threading.Event()
+
+    def blocks():
+        yield np.zeros(SAMPLE_RATE, np.float32)
+        yield np.zeros(SAMPLE_RATE // 2, np.float32)
+        go_on.set()
+
+    with Pump(blocks()) as pump:
+        assert go_on.wait(10)
+        assert [waiting for _, waiting in pump] == [0.5, 0.0]
+
+
+def test_the_pump_hands_on_what_went_wrong():
+    def blocks():
+        yield np.zeros(10, np.float32)
+        raise AudioError("the cable is out")
+
+    with Pump(blocks()) as pump:
+        coming = iter(pump)
+        assert len(next(coming)[0]) == 10
+        with pytest.raises(AudioError, match="cable"):
+            next(coming)
+
+
+class Card:
+    """The part of the library sounddevice that is used, with one microphone at 48 kHz."""
+
+    PortAudioError = type("PortAudioError", (Exception,), {})
+
+    def __init__(self):
+        self.streams = []
+
+    def query_devices(self, device=None, kind=None):
+        cards = [
+            {"name": "speaker", "max_input_channels": 0, "default_samplerate": 44_100.0},
+            {"name": "webcam", "max_input_channels": 1, "default_samplerate": 48_000.0},
+        ]
+        if kind is None:
+            return cards
+        if device not in (None, 1, "webcam"):
+            raise ValueError(f"No input device matching {device!r}")
+        return cards[1]
+
+    def InputStream(self, **options):
+        stream = types.SimpleNamespace(start=lambda: None, close=lambda: None, **options)
+        self.streams.append(stream)
+        return stream
+
+
+@pytest.fixture
+def card(monkeypatch):
+    card = Card()
+    monkeypatch.setitem(__import__("sys").modules, "sounddevice", card)
+    return card
+
+
+def test_a_microphone_is_resampled_from_its_own_rate(card):
+    microphone = Microphone("webcam")
+    (stream,) = card.streams
+    assert (stream.samplerate, stream.channels, stream.dtype) == (48_000.0, 1, "float32")
+    for _ in range(10):
+        stream.callback(np.full((4800, 1), 0.25, np.float32), 4800, None, None)
+    microphone.close()
+    heard = np.concatenate(list(microphone))
+    assert len(heard) == pytest.approx(SAMPLE_RATE, abs=200)
+    assert heard[1000:-1000] == pytest.approx(0.25, abs=1e-3)
+
+
+def test_an_unknown_microphone_is_refused_with_those_that_are_known(card):
+    with pytest.raises(AudioError, match=r"'nothing'.*1: webcam"):
+        Microphone("nothing")
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sounddevice", None)
+    with pytest.raises(MissingExtraError, match=r"ark-asr\[mic\]"):
+        Microphone()
