@@ -48,7 +48,7 @@ EXCEPTIONS = {
     ("modeling/transformers/pipeline.py", "decoding"),
 }
 HEAVY = ("torch", "transformers", "fastapi", "onnx", "matplotlib", "tensorboard", "jiwer",
-         "kaldialign", "pyarrow")  # fmt: skip
+         "kaldialign", "pyarrow", "docx")  # fmt: skip
 
 
 def room_of(path: Path) -> str:
@@ -142,7 +142,16 @@ def test_the_recognizer_needs_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["transcribe"], ["batch"], ["evaluate"], ["models"], ["train", "supervised"]]
+    "arguments",
+    [
+        [],
+        ["transcribe"],
+        ["convert-format"],
+        ["batch"],
+        ["evaluate"],
+        ["models"],
+        ["train", "supervised"],
+    ],
 )
 def test_help_imports_nothing_it_does_not_need(arguments):
     code = (

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ModelFormatError,
         ModelNotFoundError,
         OptionError,
+        TranscriptError,
     )
     from ark_asr.pipeline import LiveSession, Recognizer, load
     from ark_asr.types import (
@@ -48,7 +49,7 @@ _HOMES = {
     "ark_asr.errors": (
         "ArkError", "ArkWarning", "AudioDecodeError", "AudioError", "AudioNotFoundError",
         "AudioWarning", "MissingExtraError", "ModelError", "ModelFormatError",
-        "ModelNotFoundError", "OptionError",
+        "ModelNotFoundError", "OptionError", "TranscriptError",
     ),
     "ark_asr.pipeline": ("LiveSession", "Recognizer", "load"),
     "ark_asr.types": (
@@ -79,6 +80,7 @@ __all__ = [
     "Timings",
     "TranscribeOptions",
     "Transcript",
+    "TranscriptError",
     "Word",
     "__version__",
     "load",

@@ -10,6 +10,7 @@
     │   ├── ModelNotFoundError (FileNotFoundError)
     │   ├── ModelFormatError (ValueError)     a file of the model is not what it must be
     │   └── DownloadError (ConnectionError)   it could not be fetched
+    ├── TranscriptError (ValueError)          a written transcript cannot be read back
     ├── OptionError (ValueError)              an option has a value that makes no sense
     └── MissingExtraError (ImportError)       an optional part is not installed
 
@@ -62,6 +63,10 @@ class DownloadError(ModelError, ConnectionError):
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class TranscriptError(ArkError, ValueError):
+    """A written transcript cannot be read back."""
 
 
 class OptionError(ArkError, ValueError):

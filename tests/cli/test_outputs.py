@@ -37,7 +37,7 @@ def test_two_recordings_never_share_a_file(tmp_path, sources):
 
 def test_a_recording_is_never_replaced(tmp_path):
     recording = tmp_path / "odd.txt"
-    with pytest.raises(OptionError, match="is a recording and would be replaced"):
+    with pytest.raises(OptionError, match="is an input and would be replaced"):
         plan_outputs([str(recording)], ["txt"], tmp_path)
 
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from ark_asr.types import Segment, Timings, Transcript
+from ark_asr.types import Segment, Timings, Transcript, Word
 from ark_asr.writers import get_writer
 from ark_asr.writers.records import VERSION
 
@@ -67,7 +67,17 @@ TRANSCRIPTS = [
         (
             Segment(0.0, 1.25, "one", "one", 0.987654, 2),
             Segment(2.0, 3.0, "", "", None, 0, ("length",)),
-            Segment(3.0, 4.0, "two", ". two", 1.0, 3, ("cancelled",)),
+            Segment(
+                3.0,
+                4.0,
+                "two",
+                ". two",
+                1.0,
+                3,
+                ("cancelled",),
+                (Word(3.1, 3.50004, "two", 0.98765, "Speaker B"),),
+                "Speaker A",
+            ),
         ),
         4.0004,
         "ark-mini",

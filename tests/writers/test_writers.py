@@ -6,85 +6,204 @@ import csv
 import io
 import json
 import re
+import sys
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
 
-from ark_asr.errors import OptionError
-from ark_asr.types import Segment, Timings, Transcript
-from ark_asr.writers import FORMATS, get_writer
-from ark_asr.writers.cues import CUE_LINES, LINE_CHARACTERS, cues
+from ark_asr.errors import MissingExtraError, OptionError
+from ark_asr.types import Transcript, Word
+from ark_asr.writers import FORMATS, SubtitleOptions, get_writer
 from ark_asr.writers.plain import TxtWriter
+from transcripts import EMPTY, HELLO, TALK, said, spoken, timed_segments, transcripts
 
-LONG = " ".join(f"word{number}" for number in range(40))
-
-
-def said(start, end, text, **more):
-    return Segment(start, end, text, text + "<|im_end|>", 0.5 if text else None, 3, **more)
+TEXTS = [name for name in FORMATS if name != "docx"]
+PLAIN = replace(TALK, segments=(TALK.segments[2],))
 
 
-TALK = Transcript(
-    segments=(
-        said(0.25, 2.0, "Hello there."),
-        said(2.5, 3.0, ""),
-        said(3.0, 4.9996, 'Tom & "Jerry" <b> --> end', flags=("length",)),
-    ),
-    duration=5.0,
-    model="ark-mini",
-    source="talk.mp3",
-    timings=Timings(audio=5.0, total=0.5, first_text=0.1),
-    warnings=("talk.mp3 is damaged at 4.0 s",),
-)
-EMPTY = Transcript((), 0.0, "ark-mini")
+def render(name, transcript, **options):
+    return get_writer(name, SubtitleOptions(**options)).render(transcript)
+
+
+def two_speakers():
+    words = spoken("Any questions? Yes, one.").words
+    named = [replace(word, speaker=f"Speaker {'AABB'[at]}") for at, word in enumerate(words)]
+    return replace(TALK, segments=(said(0, 4, "Any questions? Yes, one.", words=tuple(named)),))
 
 
 def test_txt():
-    assert get_writer("txt").render(TALK) == 'Hello there.\nTom & "Jerry" <b> --> end\n'
-    assert TxtWriter().line(TALK.segments[1]) == ""
+    assert render("txt", TALK) == (
+        'Speaker A: Hello there, Tom.\nTom & "Jerry" <b> --> end\n'
+    )  # fmt: skip
+    assert TxtWriter().lines(TALK.segments[1]) == ""
+
+
+def test_txt_begins_a_line_where_the_speaker_changes():
+    assert render("txt", two_speakers()) == "Speaker A: Any questions?\nSpeaker B: Yes, one.\n"
 
 
 def test_srt():
-    assert get_writer("srt").render(TALK) == (
-        "1\n00:00:00,250 --> 00:00:02,000\nHello there.\n\n"
+    assert render("srt", TALK) == (
+        "1\n00:00:00,250 --> 00:00:01,850\nSpeaker A: Hello there, Tom.\n\n"
         '2\n00:00:03,000 --> 00:00:05,000\nTom & "Jerry" <b> -> end\n'
     )
 
 
 def test_vtt():
-    assert get_writer("vtt").render(TALK) == (
-        "WEBVTT\n\n00:00:00.250 --> 00:00:02.000\nHello there.\n\n"
+    assert render("vtt", TALK) == (
+        "WEBVTT\n\nNOTE talk.mp3 is damaged at 4.0 s\n\n"
+        "00:00:00.250 --> 00:00:01.850\n<v Speaker A>Hello there, Tom.\n\n"
+        "NOTE 00:00:02.500 to 00:00:03.000: cancelled\n\n"
+        "NOTE 00:00:03.000 to 00:00:05.000: length\n\n"
         '00:00:03.000 --> 00:00:05.000\nTom &amp; "Jerry" &lt;b&gt; --&gt; end\n'
     )
 
 
-def test_tsv():
-    rows = list(csv.reader(io.StringIO(get_writer("tsv").render(TALK)), "excel-tab"))
+def test_speakers_of_one_segment_have_cues_of_their_own():
+    srt = render("srt", two_speakers())
+    assert [line for line in srt.splitlines() if ":" in line and "-->" not in line] == [
+        "Speaker A: Any questions?", "Speaker B: Yes, one."
+    ]  # fmt: skip
+
+
+def test_karaoke_in_vtt():
+    vtt = render("vtt", replace(TALK, segments=(HELLO,)), karaoke=True)
+    assert vtt.splitlines()[-1] == (
+        "<v Speaker A><c>Hello</c> <00:00:00.800><c>there,</c> <00:00:01.450><c>Tom.</c>"
+    )
+
+
+@settings(max_examples=25)
+@given(timed_segments())
+def test_karaoke_times_grow_inside_their_cue(segment):
+    vtt = render("vtt", Transcript((segment,), segment.end, "m"), karaoke=True)
+    stamp = r"(\d+:\d\d:\d\d\.\d{3})"
+    for start, end, text in re.findall(rf"{stamp} --> {stamp}\n(.*?\n)(?:\n|\Z)", vtt, re.DOTALL):
+        times = [start, *re.findall(f"<{stamp}>", text), end]
+        assert times == sorted(times)
+        assert len(set(times[:-1])) == len(times[:-1])
+
+
+@pytest.mark.parametrize("name", ["srt", "vtt"])
+def test_highlighted_words(name):
+    text = render(name, replace(TALK, segments=(HELLO,)), highlight_words=True)
+    assert re.findall("<u>(.*?)</u>", text) == ["Hello", "there,", "Tom."]
+    plain = re.sub("</?u>", "", text)
+    shown = [line for line in plain.splitlines() if line.endswith("Hello there, Tom.")]
+    # Three words and the two pauses between them, all with the whole line.
+    assert len(shown) == text.count("-->") == 5
+    times = re.findall(r"\d\d:\d\d:\d\d[.,]\d{3}", text)
+    assert times[1:-1:2] == times[2::2]  # each begins where the one before ends
+
+
+@settings(max_examples=25)
+@given(timed_segments())
+def test_highlighting_fills_the_same_time_as_without(segment):
+    def spans(**options):
+        text = render("srt", Transcript((segment,), segment.end, "m"), **options)
+        return re.findall(r"(\S+) --> (\S+)", text)
+
+    plain = [span for span in spans() if span[0] != span[1]]
+    frames = spans(highlight_words=True)
+    assert all(start < end for start, end in frames)
+    bounds = {time for span in frames for time in span}
+    assert {time for span in plain for time in span} <= bounds
+    assert [time for span in frames for time in span] == sorted(
+        time for span in frames for time in span
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("srt", "highlight_words"),
+        ("vtt", "highlight_words"),
+        ("vtt", "karaoke"),
+        ("lrc", "karaoke"),
+    ],
+)
+def test_words_cannot_be_marked_where_none_are_known(name, option):
+    with pytest.raises(OptionError, match=r"need word times, and talk\.mp3 was transcribed"):
+        render(name, PLAIN, **{option: True})
+    render(name, EMPTY, **{option: True})  # nothing is said, so nothing is missing
+
+
+def test_tsv_has_the_three_columns_of_whisper():
+    rows = list(csv.reader(io.StringIO(render("tsv", TALK)), "excel-tab"))
     assert rows[0] == ["start", "end", "text"]
-    assert rows[1] == ["250", "2000", "Hello there."]
+    assert rows[1] == ["250", "1900", "Speaker A: Hello there, Tom."]
     assert rows[2][:2] == ["3000", "5000"]
 
 
+def test_csv():
+    rows = list(csv.DictReader(io.StringIO(render("csv", TALK))))
+    assert [row["text"] for row in rows] == ["Hello there, Tom.", "", 'Tom & "Jerry" <b> --> end']
+    assert rows[0] == {
+        "start": "0.250", "end": "1.900", "speaker": "Speaker A", "text": "Hello there, Tom.",
+        "confidence": "0.5", "flags": "",
+    }  # fmt: skip
+    assert rows[1]["flags"] == "cancelled"
+
+
+def test_lrc():
+    assert render("lrc", TALK) == (
+        "[ti:talk]\n[length:00:05]\n[re:ark-asr]\n"
+        "[00:00.25]Speaker A: Hello there, Tom.\n[00:01.85]\n"
+        '[00:03.00]Tom & "Jerry" <b> --> end\n[00:05.00]\n'
+    )
+    karaoke = render("lrc", TALK, karaoke=True).splitlines()
+    assert karaoke[3] == "[00:00.25]Speaker A: <00:00.25>Hello <00:00.80>there, <00:01.45>Tom."
+    late = said(5400, 5401, "late")
+    assert "[90:00.00]late" in render("lrc", replace(TALK, segments=(late,)))
+
+
+def test_lrc_has_one_line_a_cue():
+    lines = render("lrc", replace(TALK, segments=(spoken("word " * 60),))).splitlines()[3:-1]
+    assert all(re.fullmatch(r"\[\d\d:\d\d\.\d\d\](word ?)+", line) for line in lines)
+
+
 def test_json_and_jsonl_tell_the_same():
-    whole = json.loads(get_writer("json").render(TALK))
-    lines = [json.loads(line) for line in get_writer("jsonl").render(TALK).splitlines()]
+    whole = json.loads(render("json", TALK))
+    lines = [json.loads(line) for line in render("jsonl", TALK).splitlines()]
     assert whole["text"] == TALK.text
     assert [{"source": "talk.mp3", **segment} for segment in whole["segments"]] == lines
     assert whole["segments"][2]["flags"] == ["length"]
+    assert whole["segments"][0]["speaker"] == "Speaker A"
+    assert whole["segments"][0]["words"][1] == {
+        "start": 0.8, "end": 1.4, "text": "there,", "confidence": 0.9, "speaker": None
+    }  # fmt: skip
     assert whole["timings"]["rtf"] == 0.1
 
 
 def test_words_of_other_scripts_are_not_escaped():
-    text = Transcript((said(0, 1, "größer 你好"),), 1.0, "m")
-    for name in FORMATS:
-        assert "größer 你好" in get_writer(name).render(text)
+    text = Transcript((said(0, 1, "größer 你好 مرحبا"),), 1.0, "m")
+    for name in TEXTS:
+        assert "größer 你好 مرحبا" in render(name, text)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", TEXTS)
 def test_a_silent_recording_makes_a_valid_file(name):
-    text = get_writer(name).render(EMPTY)
-    assert text in {"", "WEBVTT\n", "start\tend\ttext\n"} or json.loads(text)["segments"] == []
+    text = render(name, EMPTY)
     assert get_writer(name).suffix == name
+    assert text == "" or text.endswith("\n")
+    if name == "json":
+        assert json.loads(text)["segments"] == []
+    else:
+        assert len(text.splitlines()) <= 3
+
+
+@settings(max_examples=25)
+@given(transcripts())
+def test_every_text_format_can_hold_every_transcript(transcript):
+    for name in TEXTS:
+        text = render(name, transcript)
+        assert text.encode() is not None
+        assert text == "" or text.endswith("\n")
+    for row in csv.reader(io.StringIO(render("csv", transcript), newline="")):
+        assert len(row) == 6
+    for line in render("tsv", transcript).split("\n")[:-1]:
+        assert line.count("\t") == 2
 
 
 def test_an_unknown_format_is_refused():
@@ -92,28 +211,14 @@ def test_an_unknown_format_is_refused():
         get_writer("doc")
 
 
-def test_long_segments_become_several_subtitles():
-    found = list(cues([said(10, 30, LONG)]))
-    assert len(found) > 2
-    assert (found[0].start, found[-1].end) == (10, 30)
-    assert " ".join(" ".join(cue.lines) for cue in found) == LONG
-    # Shared by characters: each is shown as long as its share of the text.
-    shares = [sum(map(len, cue.lines)) for cue in found]
-    for cue, share in zip(found, shares, strict=True):
-        assert cue.end - cue.start == pytest.approx(20 * share / sum(shares))
+def test_docx_without_its_extra_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "docx", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'ark-asr\[docx\]'"):
+        get_writer("docx")
 
 
-words = st.lists(st.text("abcdefg-'äß你", min_size=1, max_size=60), max_size=40).map(" ".join)
-
-
-@given(words, st.floats(0, 40_000), st.floats(0, 60))
-def test_subtitles_lose_no_character_and_run_forward(text, start, length):
-    found = list(cues([said(start, start + length, text)]))
-    shown = "".join("".join(cue.lines) for cue in found)
-    assert re.sub(r"\s", "", shown) == re.sub(r"\s", "", text)
-    assert all(len(cue.lines) <= CUE_LINES for cue in found)
-    assert all(0 < len(line) <= LINE_CHARACTERS for cue in found for line in cue.lines)
-    bounds = [time for cue in found for time in (cue.start, cue.end)]
-    assert bounds == sorted(bounds)
-    if found:
-        assert (bounds[0], bounds[-1]) == (start, start + length)
+def test_times_that_cannot_be_are_refused():
+    for bad in (-1.0, float("nan")):
+        words = (Word(bad, 1, "a", 0.5),)
+        with pytest.raises(ValueError, match="cannot be written"):
+            render("srt", Transcript((said(0, 1, "a", words=words),), 1.0, "m"))

@@ -2,24 +2,68 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from ark_asr.cli.outcome import say
+from ark_asr.cli.subtitles import SubtitleFlags
 from ark_asr.errors import OptionError
 
+if TYPE_CHECKING:
+    from ark_asr.types import Transcript
+    from ark_asr.writers import Writer
+
 STDIN = "-"
-FORMATS = ("txt", "srt", "vtt", "json", "tsv", "jsonl")  # without importing the writers for --help
+# Without importing the writers for --help.
+FORMATS = ("txt", "srt", "vtt", "json", "tsv", "jsonl", "csv", "lrc", "md", "docx")
 # What still can be told apart when several recordings follow each other on one stream.
 _STREAMS = ("txt", "jsonl")
+# What a terminal cannot show.
+_BINARY = ("docx",)
+
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help=f"{', '.join(FORMATS)}; repeat it or put commas between. [default: txt]",
+    ),
+]
+OutputDir = Annotated[
+    Path | None,
+    typer.Option("--output-dir", "-o", metavar="DIR", help="Write files into this folder."),
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """The chosen formats and the folder for their files; ``None`` is standard output."""
+    """The chosen formats and the folder for their files; ``None`` is standard output.
 
-    formats: tuple[str, ...]
+    Attributes:
+        writers: One for each format.
+        folder: For the files.
+        many: Whether there are several recordings.
+    """
+
+    writers: tuple[Writer, ...]
     folder: Path | None
+    many: bool = False
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The names of the formats."""
+        return tuple(writer.suffix for writer in self.writers)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is plain text on standard output, which can be printed line by line."""
+        return self.folder is None and self.formats == ("txt",)
 
     def path(self, source: str, suffix: str) -> Path:
         """The file for one recording in one format.
@@ -32,18 +76,63 @@ class Outputs:
         stem = "stdin" if source == STDIN else Path(source).stem
         return self.folder / f"{stem}.{suffix}"
 
+    def announce(self, source: str) -> None:
+        """Print whose text follows, where several come as plain text."""
+        if self.many and self.plain:
+            put(f"==> {source} <==\n")
 
-def plan_outputs(sources: Sequence[str], formats: Sequence[str], folder: Path | None) -> Outputs:
+    def deliver(self, transcript: Transcript, source: str, *, quiet: bool) -> None:
+        """Print the transcript, or write its files.
+
+        Raises:
+            OptionError: An option asks for something that the transcript does not have.
+            OSError: A file cannot be written.
+        """
+        from ark_asr.writers import write_atomic
+
+        for writer in self.writers:
+            content = writer.render(transcript)
+            if self.folder is None:
+                put(content)
+                continue
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.path(source, writer.suffix)
+            write_atomic(path, content)
+            if not quiet:
+                say(f"{path} is written")
+
+
+def put(content: str | bytes) -> None:
+    """Print on standard output, at once and as it is."""
+    if isinstance(content, bytes):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+    else:
+        sys.stdout.write(content)
+    sys.stdout.flush()
+
+
+def plan_outputs(
+    sources: Sequence[str],
+    formats: Sequence[str],
+    folder: Path | None,
+    subtitles: SubtitleFlags | None = None,
+    *,
+    inputs: Sequence[str] = (),
+) -> Outputs:
     """Check formats and places of all recordings at once.
 
     Args:
-        sources: Paths, or ``-``.
+        sources: Paths, or ``-``; files are named after them.
         formats: Names, each possibly several with commas between.
         folder: For the files; it is made if it does not exist.
+        subtitles: How subtitles were asked for.
+        inputs: More files that must not be replaced, besides ``sources``.
 
     Raises:
         OptionError: A format is not known, two recordings would get the same file, a file would
-            replace a recording, or what is asked for cannot go to standard output.
+            replace an input, or what is asked for cannot go to standard output.
+        MissingExtraError: A format needs a package that is not installed.
     """
     names = tuple(dict.fromkeys(name.strip() for part in formats for name in part.split(",")))
     for name in names:
@@ -51,26 +140,41 @@ def plan_outputs(sources: Sequence[str], formats: Sequence[str], folder: Path | 
             raise OptionError(f"format {name!r} is not known; take one of {', '.join(FORMATS)}")
     if sources.count(STDIN) > 1:
         raise OptionError("standard input (-) can be read only once")
-    outputs = Outputs(names, folder)
     if folder is None:
-        if len(names) > 1:
-            raise OptionError(f"{len(names)} formats need --output-dir")
-        if len(sources) > 1 and names[0] not in _STREAMS:
-            raise OptionError(f"several recordings as {names[0]} need --output-dir")
-        return outputs
-    if folder.exists() and not folder.is_dir():
+        _check_standard_output(names, many=len(sources) > 1)
+    elif folder.exists() and not folder.is_dir():
         raise OptionError(f"{folder} is not a folder; choose another --output-dir")
-    recordings = {Path(source).resolve() for source in sources if source != STDIN}
+
+    from ark_asr.writers import get_writer
+
+    options = (subtitles or SubtitleFlags()).options(names)
+    writers = tuple(get_writer(name, options) for name in names)
+    outputs = Outputs(writers, folder, many=len(sources) > 1)
+    if folder is not None:
+        _check_files(outputs, sources, inputs)
+    return outputs
+
+
+def _check_standard_output(names: Sequence[str], *, many: bool) -> None:
+    if len(names) > 1:
+        raise OptionError(f"{len(names)} formats need --output-dir")
+    if many and names[0] not in _STREAMS:
+        raise OptionError(f"several recordings as {names[0]} need --output-dir")
+    if names[0] in _BINARY and sys.stdout.isatty():
+        raise OptionError(f"a terminal cannot show {names[0]}; use --output-dir, or > FILE")
+
+
+def _check_files(outputs: Outputs, sources: Sequence[str], inputs: Sequence[str]) -> None:
+    kept = {Path(name).resolve() for name in (*sources, *inputs) if name != STDIN}
     taken: dict[Path, str] = {}
     for source in sources:
-        for name in names:
+        for name in outputs.formats:
             path = outputs.path(source, name)
             if path in taken:
                 raise OptionError(
                     f"{taken[path]} and {source} would both be written to {path}; "
-                    "transcribe them into different folders"
+                    "use different folders"
                 )
-            if path.resolve() in recordings:
-                raise OptionError(f"{path} is a recording and would be replaced by its transcript")
+            if path.resolve() in kept:
+                raise OptionError(f"{path} is an input and would be replaced; use another folder")
             taken[path] = source
-    return outputs

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ark_asr.cli.outcome import BAD_INPUT, outcome, say
-from ark_asr.cli.outputs import FORMATS, Outputs, plan_outputs
+from ark_asr.cli.outputs import Formats, OutputDir, Outputs, plan_outputs, put
 from ark_asr.cli.progress import ProgressLine
+from ark_asr.cli.subtitles import (
+    HighlightWords,
+    Karaoke,
+    MaxCharsPerSecond,
+    MaxCueDuration,
+    MaxLineCount,
+    MaxLineWidth,
+    MinCueDuration,
+    SubtitleFlags,
+)
 from ark_asr.cli.times import parse_time
 from ark_asr.errors import ArkError
 
@@ -29,19 +37,8 @@ def transcribe(
         str | None,
         typer.Option(metavar="NAME|PATH", help="See `ark-asr models list`. [default: ark-mini]"),
     ] = None,
-    format_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="FORMAT",
-            help=f"{', '.join(FORMATS)}; repeat it or put commas between. [default: txt]",
-        ),
-    ] = None,
-    output_dir: Annotated[
-        Path | None,
-        typer.Option("--output-dir", "-o", metavar="DIR", help="Write files into this folder."),
-    ] = None,
+    format_: Formats = None,
+    output_dir: OutputDir = None,
     begin: Annotated[
         str | None, typer.Option(metavar="TIME", help="Start here: seconds or [hh:]mm:ss.")
     ] = None,
@@ -62,6 +59,13 @@ def transcribe(
         bool,
         typer.Option("--vad/--no-vad", help="Look for speech first, or take the whole recording."),
     ] = True,
+    max_line_width: MaxLineWidth = None,
+    max_line_count: MaxLineCount = None,
+    min_cue_duration: MinCueDuration = None,
+    max_cue_duration: MaxCueDuration = None,
+    max_chars_per_second: MaxCharsPerSecond = None,
+    highlight_words: HighlightWords = False,
+    karaoke: Karaoke = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Write down what is said in recordings.
@@ -70,7 +74,16 @@ def transcribe(
     cannot be used is named, the others are still done, and the exit code is 2.
     """
     with outcome():
-        outputs = plan_outputs(files, format_ or ["txt"], output_dir)
+        subtitles = SubtitleFlags(
+            max_line_width,
+            max_line_count,
+            min_cue_duration,
+            max_cue_duration,
+            max_chars_per_second,
+            highlight_words,
+            karaoke,
+        )
+        outputs = plan_outputs(files, format_ or ["txt"], output_dir, subtitles)
         first, last = (None if text is None else parse_time(text) for text in (begin, end))
 
         from ark_asr.pipeline import Recognizer
@@ -80,8 +93,7 @@ def transcribe(
         failed = False
         with Recognizer.load(model, engine=engine, threads=threads) as recognizer:
             for source in files:
-                if len(files) > 1 and output_dir is None and outputs.formats == ("txt",):
-                    _print(f"==> {source} <==\n")
+                outputs.announce(source)
                 try:
                     _one(recognizer, source, options, outputs, quiet=quiet)
                 except (ArkError, OSError) as error:
@@ -100,17 +112,15 @@ def _one(
     quiet: bool,
 ) -> None:
     """One recording from sound to all its outputs."""
-    from ark_asr.writers import get_writer, write_atomic
     from ark_asr.writers.plain import TxtWriter
 
-    streaming = outputs.folder is None and outputs.formats == ("txt",)
     line = ProgressLine(source, show=not quiet)
 
     def report(progress: Progress) -> None:
-        text = "".join(map(TxtWriter().line, progress.segments)) if streaming else ""
+        text = "".join(map(TxtWriter().lines, progress.segments)) if outputs.plain else ""
         if text:
             with line.aside():
-                _print(text)
+                put(text)
         line.update(progress)
 
     try:
@@ -119,20 +129,5 @@ def _one(
         line.close()
     for warning in transcript.warnings:
         say(warning)
-    if streaming:
-        return
-    for name in outputs.formats:
-        text = get_writer(name).render(transcript)
-        if outputs.folder is None:
-            _print(text)
-        else:
-            outputs.folder.mkdir(parents=True, exist_ok=True)
-            path = outputs.path(source, name)
-            write_atomic(path, text)
-            if not quiet:
-                say(f"{path} is written")
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    if not outputs.plain:
+        outputs.deliver(transcript, source, quiet=quiet)

@@ -1,4 +1,4 @@
-"""Putting text on disk, whole or not at all."""
+"""Putting a file on disk, whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import os
 from pathlib import Path
 
 
-def write_atomic(path: str | Path, text: str) -> None:
-    """Write UTF-8 text under ``path``; on any error or Ctrl-C what was there before stays.
+def write_atomic(path: str | Path, content: str | bytes) -> None:
+    """Write text (as UTF-8) or bytes; on any error or Ctrl-C what was there before stays.
 
-    The text goes to a hidden file in the same folder, which is then renamed. Line ends are written
-    as they are.
+    The content goes to a hidden file in the same folder, which is then renamed. Line ends are
+    written as they are.
 
     Raises:
         OSError: The folder is missing or not writable, or the disk is full.
     """
     path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with part.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

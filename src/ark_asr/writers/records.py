@@ -5,79 +5,80 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ark_asr.types import Segment, Timings, Transcript
-from ark_asr.writers.timestamps import milliseconds
+from ark_asr.types import Segment, Timings, Transcript, Word
+from ark_asr.writers.base import Writer
+from ark_asr.writers.rounding import rounded_segment
 
 SCHEMA = "ark-asr/transcript"
 VERSION = 1
 
 
-class JsonWriter:
+class JsonWriter(Writer):
     """One object with all that is known about the transcript."""
 
     suffix = "json"
 
-    def render(self, transcript: Transcript) -> str:
-        """See ``Writer``."""
+    def _render(self, transcript: Transcript) -> str:
         data = {
             "schema": SCHEMA,
             "version": VERSION,
             "source": transcript.source,
             "model": transcript.model,
-            "duration": _seconds(transcript.duration),
+            "duration": transcript.duration,
             "text": transcript.text,
-            "segments": [_segment(segment) for segment in transcript.segments],
+            "segments": [segment_record(segment) for segment in transcript.segments],
             "timings": _timings(transcript.timings),
             "warnings": list(transcript.warnings),
         }
         return json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
-class JsonlWriter:
+class JsonlWriter(Writer):
     """One object a line for each segment: those of the json format, and the recording's name."""
 
     suffix = "jsonl"
 
-    def render(self, transcript: Transcript) -> str:
-        """See ``Writer``."""
-        return "".join(
-            json.dumps(
-                {"source": transcript.source, **_segment(segment)},
-                ensure_ascii=False,
-                allow_nan=False,
-            )
-            + "\n"
-            for segment in transcript.segments
-        )
+    def _render(self, transcript: Transcript) -> str:
+        rows = ({"source": transcript.source, **segment_record(it)} for it in transcript.segments)
+        return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 
 
-def _seconds(value: float) -> float:
-    return milliseconds(value) / 1000
-
-
-def _segment(segment: Segment) -> dict[str, Any]:
+def segment_record(segment: Segment) -> dict[str, Any]:
+    """One segment as it stands in JSON."""
+    segment = rounded_segment(segment)
     return {
-        "start": _seconds(segment.start),
-        "end": _seconds(segment.end),
+        "start": segment.start,
+        "end": segment.end,
         "text": segment.text,
         "raw_text": segment.raw_text,
-        "confidence": None if segment.confidence is None else round(segment.confidence, 4),
+        "confidence": segment.confidence,
         "tokens": segment.tokens,
         "flags": list(segment.flags),
+        "speaker": segment.speaker,
+        "words": [_word(word) for word in segment.words],
+    }
+
+
+def _word(word: Word) -> dict[str, Any]:
+    return {
+        "start": word.start,
+        "end": word.end,
+        "text": word.text,
+        "confidence": word.confidence,
+        "speaker": word.speaker,
     }
 
 
 def _timings(timings: Timings | None) -> dict[str, float | None] | None:
     if timings is None:
         return None
-    first = timings.first_text
     return {
-        "audio": _seconds(timings.audio),
-        "total": _seconds(timings.total),
-        "first_text": None if first is None else _seconds(first),
-        "decode": _seconds(timings.decode),
-        "features": _seconds(timings.features),
-        "encoder": _seconds(timings.encoder),
-        "decoder": _seconds(timings.decoder),
+        "audio": timings.audio,
+        "total": timings.total,
+        "first_text": timings.first_text,
+        "decode": timings.decode,
+        "features": timings.features,
+        "encoder": timings.encoder,
+        "decoder": timings.decoder,
         "rtf": round(timings.rtf, 4),
     }
