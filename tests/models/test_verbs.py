@@ -16,6 +16,7 @@ from ark_asr import cli
 from ark_asr.cli import transfer
 from ark_asr.models import home, store
 from hubserver import Trouble
+from llm_kv_folder import write_llm_kv
 
 NON_COMMERCIAL = {"spdx": "CC-BY-NC-4.0", "commercial": False, "note": "Not for money."}
 
@@ -260,3 +261,27 @@ def test_a_terminal_sees_bytes_and_time_left(monkeypatch):
         line.to(1, 2, "x")
         line.more(1)
     assert not screen.getvalue().strip("\0")
+
+
+def test_a_published_onnx_package_is_ready_as_it_is(
+    server, published, write_catalogue, make_row, tmp_path
+):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"):
+        (source / name).write_bytes(published[name])
+    folder = write_llm_kv(source, tmp_path / "llm-kv", embedding="fp16")
+    content = {path.name: path.read_bytes() for path in folder.iterdir()}
+    server.repositories["New/tiny"] = {**content, "infer_tiny.py": b"raise SystemExit\n"}
+    files = [{"name": n, "size": None, "sha256": None, "optional": False} for n in content]
+    write_catalogue(make_row(layout="official-int8", files=files))
+    result = models("pull", "tiny")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.endswith("ready: ark-asr transcribe FILE --model tiny\n")
+    assert not (home.place("tiny", "official-int8") / "infer_tiny.py").exists()
+    assert "tiny                      fp32" in models("list").stdout
+    sound = tmp_path / "tone.wav"
+    write_tone(sound)
+    heard = run("--offline", "transcribe", sound, "--model", "tiny", "--no-vad", "-f", "json")
+    assert heard.exit_code == 0, heard.stderr
+    assert '"tiny"' in heard.stdout

@@ -73,6 +73,8 @@ def pull(
         say(f"{folder}: every file is verified")
         if not entry.runs:
             say(f"this version cannot run the layout {entry.layout!r} yet")
+        elif entry.layout != catalogue.CHECKPOINT:
+            say(f"ready: ark-asr transcribe FILE --model {entry.name}")
         elif convert:
             _make_package(entry, folder, quiet=quiet)
 

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ark_asr import __version__
+from ark_asr.models.catalogue import SUFFIXES
 from ark_asr.models.package import MANIFEST_FILE
 from ark_asr.models.store import ModelFolder
 
@@ -38,8 +39,8 @@ class Model:
     """Which model, by name and content.
 
     Attributes:
-        sha256: Of a package's manifest, which holds the hashes of all its files; of a checkpoint,
-            over its configuration, tokenizer and weights, each with its name.
+        sha256: Of a package's manifest, which holds the hashes of all its files; of any other
+            model, over its configuration, tokenizer, graphs and weights, each with its name.
     """
 
     name: str
@@ -62,14 +63,11 @@ def this_machine() -> Machine:
 
 def describe_model(folder: ModelFolder) -> Model:
     """Name, precision and hash of a model."""
-    names = [MANIFEST_FILE]
-    if folder.kind == "checkpoint":
-        names = sorted(
-            file.name for file in folder.path.iterdir() if file.suffix in {".safetensors", ".json"}
-        )
+    packaged = folder.kind == "package"
+    files = (file.name for file in folder.path.iterdir() if file.suffix in SUFFIXES)
     digest = hashlib.sha256()
-    for name in names:
-        if folder.kind == "checkpoint":
+    for name in [MANIFEST_FILE] if packaged else sorted(files):
+        if not packaged:
             digest.update(name.encode() + b"\0")
         with (folder.path / name).open("rb") as file:
             while chunk := file.read(_CHUNK):

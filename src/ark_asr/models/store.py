@@ -12,6 +12,7 @@ from ark_asr.errors import ModelFormatError, ModelNotFoundError
 from ark_asr.models import home
 from ark_asr.models.catalogue import CHECKPOINT, find
 from ark_asr.models.layouts import Kind, layout_of
+from ark_asr.models.llm_kv import LlmKvFolder
 from ark_asr.models.package import MANIFEST_FILE, Manifest
 from ark_asr.models.receipt import RECEIPT_FILE, Receipt
 
@@ -27,7 +28,7 @@ class ModelFolder:
         name: Its name: that of the package, else of the folder.
         path: The folder.
         kind: How it is laid out; see `ark_asr.models.layouts`.
-        precision: Of a package's linear layers; ``None`` for any other kind.
+        precision: Of the decoder's linear layers; ``None`` where the folder does not say it.
         embedded: It came with this program.
     """
 
@@ -103,4 +104,5 @@ def _inspect(path: Path, *, embedded: bool = False) -> ModelFolder:
     if layout.kind == "package":
         manifest = Manifest.load(path)
         return ModelFolder(manifest.name, path, layout.kind, manifest.precision, embedded)
-    return ModelFolder(path.resolve().name, path, layout.kind)
+    precision = LlmKvFolder.find(path).precision if layout.kind == "llm-kv" else None
+    return ModelFolder(path.resolve().name, path, layout.kind, precision)
