@@ -11,6 +11,7 @@
     │   ├── ModelFormatError (ValueError)     a file of the model is not what it must be
     │   └── DownloadError (ConnectionError)   it could not be fetched
     ├── TranscriptError (ValueError)          a written transcript cannot be read back
+    ├── TroubleError (RuntimeError)           `strict`: a clip was not understood
     ├── OptionError (ValueError)              an option has a value that makes no sense
     └── MissingExtraError (ImportError)       an optional part is not installed
 
@@ -67,6 +68,10 @@ class DownloadError(ModelError, ConnectionError):
 
 class TranscriptError(ArkError, ValueError):
     """A written transcript cannot be read back."""
+
+
+class TroubleError(ArkError, RuntimeError):
+    """A clip was not understood, and the caller had asked for an error rather than a flag."""
 
 
 class OptionError(ArkError, ValueError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,15 @@ IntArray: TypeAlias = NDArray[np.int64]
 
 StopReason: TypeAlias = Literal["end", "length", "guard", "cancelled"]
 Trouble: TypeAlias = Literal["loop", "too-many-tokens", "empty", "unsure", "drift"]
+Retry: TypeAlias = Literal["shorter", "padded", "no-repeats", "context"]
+# What `Segment.flags` can hold; docs/lectures.md says what each means.
+FLAGS: tuple[str, ...] = (
+    "length",
+    "cancelled",
+    *get_args(Trouble),
+    *(f"mended:{trouble}" for trouble in get_args(Trouble)),
+    *(f"retry:{retry}" for retry in get_args(Retry)),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,12 +86,27 @@ class Hypothesis:
         stop: ``end`` (the model ended), ``length`` (the token limit), ``guard`` (what it said made
             no sense) or ``cancelled``.
         trouble: What a guard said of it, also if the model ended by itself.
+        alternatives: The next best of a beam search, best first, if they were asked for.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     stop: StopReason
     trouble: Trouble | None = None
+    alternatives: tuple[Hypothesis, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HotWord:
+    """A word or phrase that is likely to be said.
+
+    Attributes:
+        text: As it is written.
+        weight: Factor of the boost.
+    """
+
+    text: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +139,7 @@ class Segment:
         raw_text: The decoder's own words, control tokens included.
         confidence: Geometric mean of the token probabilities, 0 to 1; ``None`` if nothing was said.
         tokens: Number of tokens chosen.
-        flags: Reason codes of anything unusual, for example ``length`` for a clip that hit its
-            token limit.
+        flags: Reason codes of anything unusual; see `FLAGS`.
         words: In order of time, not overlapping, inside the segment; empty if they were not asked
             for.
         speaker: Who said it, where speakers were told apart.
@@ -204,6 +227,10 @@ class TranscribeOptions:
         vad: Look for speech first. Off: the recording is cut at its quietest points only. ``None``:
             look for speech only in a recording that is longer than one clip.
         gain: Factor by which all samples are multiplied.
+        context: Tokens of the previous clip's text that each answer is made to go on from; clips
+            are then decoded one after another. 0: each clip for itself.
+        mend: Try a clip again that a guard has found fault with.
+        strict: A clip that stays in trouble is an error.
     """
 
     begin: float | None = None
@@ -213,6 +240,9 @@ class TranscribeOptions:
     instruction: str | None = None
     vad: bool | None = True
     gain: float = 1.0
+    context: int = 0
+    mend: bool = True
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,17 +253,20 @@ class Progress:
         done: Seconds of the recording that are finished.
         total: Seconds of the recording; ``None`` while not known (a stream).
         elapsed: Seconds since the start.
+        segments: Those that have become ready since the last report.
+        resumed: Seconds of the recording that an earlier run had finished.
     """
 
     done: float
     total: float | None
     elapsed: float
     segments: tuple[Segment, ...] = field(default=())
+    resumed: float = 0.0
 
     @property
     def speed(self) -> float:
         """Seconds of recording per second of wall clock."""
-        return self.done / self.elapsed if self.elapsed else 0.0
+        return (self.done - self.resumed) / self.elapsed if self.elapsed else 0.0
 
     @property
     def left(self) -> float | None:

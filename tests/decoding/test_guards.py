@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ark_asr.decoding.guards import Loop, NoWords, TooManyTokens, Unsure, is_periodic
+from ark_asr.decoding.guards import Loop, NoWords, TooManyTokens, Unsure
+from ark_asr.decoding.rules import NoRepeats, SearchState, is_periodic
 from ark_asr.decoding.search import greedy
 from ark_asr.types import Prompt
 from decoding.test_search import STOP, TableEngine, one_hot, prompts, search
@@ -134,3 +135,28 @@ def test_without_guards_nothing_is_said():
     engine = TableEngine([one_hot(3)])
     (found,) = greedy(engine, prompts(1), rules=[], stop_ids={STOP}, max_new_tokens=40)
     assert (len(found.token_ids), found.stop, found.trouble) == (40, "length", None)
+
+
+def forbidden(tokens, copies=2):
+    logits = np.zeros((1, 10), np.float32)
+    NoRepeats(copies).apply(logits, SearchState(np.arange(10), [tokens], [False]))
+    return set(np.flatnonzero(np.isinf(logits[0])).tolist())
+
+
+@given(st.lists(st.integers(0, 2), max_size=30), st.integers(1, 3))
+def test_the_rule_forbids_exactly_what_would_be_one_copy_too_many(tokens, copies):
+    expected = set()
+    for token in range(10):
+        tail = [*tokens, token]
+        for cycle in range(1, len(tail) // (copies + 1) + 1):
+            if tail[-cycle * (copies + 1) :] == tail[-cycle:] * (copies + 1):
+                expected.add(token)
+    assert forbidden(tokens, copies) == expected
+
+
+def test_under_the_rule_no_loop_comes_up():
+    engine = TableEngine([one_hot(3) - np.linspace(0, 1, 10), one_hot(STOP)])
+    (found, ended) = search(engine, 2, rules=[NoRepeats()], guards=[Loop(3, 1)])
+    assert (found.token_ids[:6], found.trouble) == ((3, 3, 0, 3, 3, 0), None)
+    assert len(found.token_ids) == 20
+    assert ended.token_ids == ()

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
+from ark_asr.decoding.rules import is_periodic
 from ark_asr.types import StopReason, Trouble
 
 
@@ -128,9 +129,3 @@ class Unsure:
         count = len(row.tokens)
         believed = row.stop != "end" or not count or sum(row.logprobs) / count >= self._least
         return None if believed else count
-
-
-def is_periodic(tokens: Sequence[int], cycle: int, count: int) -> bool:
-    """Whether each of the last ``count`` tokens is the one ``cycle`` before it."""
-    first = len(tokens) - count
-    return first >= cycle and tokens[first:] == tokens[first - cycle : len(tokens) - cycle]

@@ -6,7 +6,7 @@ and the search knows nothing of what a rule is for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,3 +54,33 @@ class SuppressIds:
     def apply(self, logits: FloatArray, state: SearchState) -> None:  # noqa: ARG002 - same always
         """See ``Rule``."""
         logits[:, self.columns] = -np.inf
+
+
+class NoRepeats:
+    """Forbid what would say the same once more; for clips that have been seen to loop.
+
+    Args:
+        copies: Copies of a cycle that are allowed.
+    """
+
+    def __init__(self, copies: int = 2) -> None:
+        self._copies = copies
+
+    def apply(self, logits: FloatArray, state: SearchState) -> None:
+        """See ``Rule``."""
+        for row, tokens in enumerate(state.tokens):
+            again = set() if state.ended[row] else set(self._again(tokens))
+            for token in again:
+                logits[row, np.searchsorted(state.output_ids, token)] = -np.inf
+
+    def _again(self, tokens: Sequence[int]) -> Iterator[int]:
+        """Tokens that would complete one copy too many."""
+        for cycle in range(1, (len(tokens) + 1) // (self._copies + 1) + 1):
+            if is_periodic(tokens, cycle, cycle * self._copies - 1):
+                yield tokens[-cycle]
+
+
+def is_periodic(tokens: Sequence[int], cycle: int, count: int) -> bool:
+    """Whether each of the last ``count`` tokens is the one ``cycle`` before it."""
+    first = len(tokens) - count
+    return first >= cycle and tokens[first:] == tokens[first - cycle : len(tokens) - cycle]

@@ -40,7 +40,8 @@ class _Row:
             kept = guard.check(self)
             if kept is not None:
                 del self.tokens[kept:], self.logprobs[kept:]
-                self.stop, self.trouble = self.stop or "guard", guard.trouble
+                self.stop = "end" if self.stop == "end" else "guard"
+                self.trouble = guard.trouble
                 return
 
 
@@ -76,9 +77,8 @@ def greedy(
     """
     if not prompts:
         return []
-    if not np.isin(engine.output_ids, np.fromiter(stop_ids, dtype=np.int64)).any():
-        raise ModelError("the model has no output for any stop id; its package is damaged")
-    limits = _limits(engine, prompts, max_new_tokens)
+    check_stop_ids(engine, stop_ids)
+    limits = token_limits(engine, prompts, max_new_tokens)
     rows = [_Row(limit, len(prompt.audio)) for limit, prompt in zip(limits, prompts, strict=True)]
     state = engine.start(prompts, max(row.limit for row in rows))
     while True:
@@ -108,9 +108,24 @@ def greedy(
     ]
 
 
-def _limits(
+def check_stop_ids(engine: Engine, stop_ids: Collection[int]) -> None:
+    """A model that cannot end is refused.
+
+    Raises:
+        ModelError: No stop id has a logits column.
+    """
+    if not np.isin(engine.output_ids, np.fromiter(stop_ids, dtype=np.int64)).any():
+        raise ModelError("the model has no output for any stop id; its package is damaged")
+
+
+def token_limits(
     engine: Engine, prompts: Sequence[Prompt], max_new_tokens: int | Sequence[int]
 ) -> list[int]:
+    """Most tokens of each row.
+
+    Raises:
+        OptionError: A limit below 1, not one limit per prompt, or a prompt that leaves no room.
+    """
     limits = (
         [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     )

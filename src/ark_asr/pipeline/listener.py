@@ -6,16 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ark_asr.audio import LogMel
+from ark_asr.decoding.guards import Guard, Loop, NoWords, TooManyTokens, Unsure
 from ark_asr.decoding.rules import Rule, SuppressIds
 from ark_asr.decoding.search import greedy
 from ark_asr.engines.base import Engine
-from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.stopwatch import Stopwatch
-from ark_asr.types import Audio, FloatArray, Hypothesis, Prompt, TranscribeOptions
+from ark_asr.types import (
+    Audio,
+    FloatArray,
+    Hypothesis,
+    Prompt,
+    Retry,
+    TranscribeOptions,
+    Trouble,
+)
 
-# Text needs fewer tokens than there are audio embeddings (12.5 a second), but a very short clip can
-# hold a long word. Who needs more tokens than this is repeating itself.
-_SPARE_TOKENS = 16
+# Below this mean log-probability nine of ten of ark-mini's words are wrong; see docs/lectures.md.
+_LEAST_LOGPROB = -1.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,11 +34,39 @@ class Heard:
         audio: The piece.
         embeddings: What the model's ear made of it, float32 ``[N, hidden]``.
         hypothesis: What the search chose.
+        padding: Seconds of silence that were added at either end of the piece.
+        mended: The trouble of the first try, if this is a better one without any.
+        retry: How this try differs from the first one.
     """
 
     audio: Audio
     embeddings: FloatArray
     hypothesis: Hypothesis
+    padding: float = 0.0
+    mended: Trouble | None = None
+    retry: Retry | None = None
+
+    @property
+    def start(self) -> float:
+        """Second of the recording at which the piece starts."""
+        return self.audio.start + self.padding
+
+    @property
+    def end(self) -> float:
+        """Second of the recording at which the piece ends."""
+        return self.audio.end - self.padding
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Reason codes of anything unusual; see `ark_asr.types.FLAGS`."""
+        found: list[str] = [self.hypothesis.trouble] if self.hypothesis.trouble else []
+        if self.hypothesis.stop in ("length", "cancelled"):
+            found.append(self.hypothesis.stop)
+        if self.mended:
+            found.append(f"mended:{self.mended}")
+        if self.retry:
+            found.append(f"retry:{self.retry}")
+        return tuple(found)
 
 
 class Listener:
@@ -47,7 +83,7 @@ class Listener:
     def __init__(
         self,
         engine: Engine,
-        tokenizer: Tokenizer,
+        tokenizer: TextCodec,
         options: TranscribeOptions,
         watch: Stopwatch,
         cancelled: Callable[[], bool],
@@ -57,8 +93,12 @@ class Listener:
         self._options = options
         self._watch = watch
         self._cancelled = cancelled
-        self._log_mel = LogMel(tokenizer.config.features)
+        self._log_mel = LogMel(tokenizer.features)
         self._rules: list[Rule] = [SuppressIds(tokenizer.suppressed_ids, engine.output_ids)]
+        self._most = TooManyTokens()
+        self._guards: list[Guard] = [NoWords(), Loop(), Unsure(_LEAST_LOGPROB)]
+        if options.max_new_tokens is None:
+            self._guards.append(self._most)
 
     def hear(self, pieces: Sequence[Audio], *, said: Sequence[int] = ()) -> list[Heard]:
         """Understand pieces together; each result depends on its own piece alone.
@@ -76,16 +116,28 @@ class Listener:
         return [Heard(*parts) for parts in zip(pieces, embeddings, hypotheses, strict=True)]
 
     def search(
-        self, embeddings: Sequence[FloatArray], *, said: Sequence[int] = ()
+        self,
+        embeddings: Sequence[FloatArray],
+        *,
+        said: Sequence[int] = (),
+        rules: Sequence[Rule] = (),
     ) -> list[Hypothesis]:
-        """The words of embedded pieces, ``[N_i, hidden]`` each; ``said`` as for `hear`."""
+        """The words of embedded pieces.
+
+        Args:
+            embeddings: float32 ``[N_i, hidden]`` each.
+            said: As for `hear`.
+            rules: More rules than those that always hold.
+        """
         options = self._options
+        limits = [options.max_new_tokens or self._most.limit(len(a)) + 1 for a in embeddings]
         asked = [self._tokenizer.prompt(len(audio), options.instruction) for audio in embeddings]
         return greedy(
             self._engine,
             [Prompt([*ids, *said], a) for ids, a in zip(asked, embeddings, strict=True)],
-            rules=self._rules,
+            rules=[*self._rules, *rules],
             stop_ids=self._tokenizer.stop_ids,
-            max_new_tokens=[options.max_new_tokens or len(a) + _SPARE_TOKENS for a in embeddings],
+            max_new_tokens=limits,
+            guards=self._guards,
             cancelled=self._cancelled,
         )

@@ -12,9 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 
 from ark_asr.audio import Source
-from ark_asr.errors import ArkError, AudioError, ModelError, OptionError
+from ark_asr.errors import ArkError, AudioError, ModelError, OptionError, TroubleError
+from ark_asr.pipeline.drift import flag_drift
 from ark_asr.pipeline.run import Run
 from ark_asr.types import Audio, Segment, Transcript
 
@@ -37,14 +39,14 @@ class _Job:
     """One task on its way.
 
     Attributes:
-        segments: By number of the piece, because pieces are decoded in the order of their length.
+        segments: Of each piece, by its number: pieces are decoded in the order of their length.
         reading: Whether more pieces may come.
     """
 
     task: Task
     run: Run | None = None
     pieces: int = 0
-    segments: dict[int, Segment] = field(default_factory=dict)
+    segments: dict[int, tuple[Segment, ...]] = field(default_factory=dict)
     reading: bool = True
     error: ArkError | None = None
 
@@ -56,8 +58,13 @@ class _Job:
         if self.error is not None or self.run is None:
             return self.error or OptionError("nothing was read")
         source = self.task.source
+        pieces = [self.segments[number] for number in range(self.pieces)]
+        try:
+            segments = self.run.checked(tuple(flag_drift(list(chain.from_iterable(pieces)))))
+        except TroubleError as error:
+            return error
         return Transcript(
-            segments=tuple(self.segments[number] for number in range(self.pieces)),
+            segments=segments,
             duration=self.run.heard,
             model=name,
             source=os.fspath(source) if isinstance(source, str | os.PathLike) else "",
@@ -80,9 +87,10 @@ def transcribe_many(
     name: str,
     batch_size: int,
     batch_seconds: float,
+    in_order: bool = False,
     heard: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[Transcript | ArkError, ...]]:
-    """See `Recognizer.transcribe_many`."""
+    """See `Recognizer.transcribe_many`; ``in_order``: the pieces of a recording are not mixed."""
     jobs: deque[_Job] = deque()
     pool: list[_Piece] = []
 
@@ -101,6 +109,10 @@ def transcribe_many(
     for task in tasks:
         job = _Job(task)
         jobs.append(job)
+        if in_order:
+            _follow(job, open_run, heard)
+            yield from empty_pool()
+            continue
         for piece in _read(job, open_run):
             pool.append(piece)
             seconds = sum(piece.audio.duration for piece in pool)
@@ -121,11 +133,33 @@ def _read(job: _Job, open_run: Callable[[Task], Run]) -> Iterator[_Piece]:
             for audio in job.run.cuts():
                 job.pieces += 1
                 yield _Piece(job, job.run, job.pieces - 1, audio)
-    except ArkError as error:
-        job.error = error
-    except OSError as error:
-        job.error = AudioError(f"{job.task.source!r}: cannot be read ({error.strerror or error})")
+    except (ArkError, OSError) as error:
+        job.error = _as_error(job, error)
     job.reading = False
+
+
+def _follow(
+    job: _Job, open_run: Callable[[Task], Run], heard: Callable[[float], None] | None
+) -> None:
+    """One recording by itself, each piece knowing what was said before it."""
+    try:
+        job.run = open_run(job.task)
+        for segments in job.run:
+            job.segments[job.pieces] = segments
+            job.pieces += 1
+            if heard is not None:
+                heard(sum(segment.end - segment.start for segment in segments))
+    except Exception as error:  # noqa: BLE001 - an engine's library raises what it likes
+        job.error = _as_error(job, error)
+    job.reading = False
+
+
+def _as_error(job: _Job, error: Exception) -> ArkError:
+    if isinstance(error, ArkError):
+        return error
+    if isinstance(error, OSError):
+        return AudioError(f"{job.task.source!r}: cannot be read ({error.strerror or error})")
+    return ModelError(f"{type(error).__name__}: {error}")
 
 
 def batches(pool: Sequence[_Piece], size: int, seconds: float) -> Iterator[list[_Piece]]:
@@ -155,8 +189,7 @@ def _decode(batch: Sequence[_Piece]) -> None:
             for piece in batch:
                 _decode([piece])
             return
-        failed = error if isinstance(error, ArkError) else None
-        batch[0].job.error = failed or ModelError(f"{type(error).__name__}: {error}")
+        batch[0].job.error = _as_error(batch[0].job, error)
         return
-    for piece, segment in zip(batch, segments, strict=True):
-        piece.job.segments[piece.number] = segment
+    for piece, found in zip(batch, segments, strict=True):
+        piece.job.segments[piece.number] = found

@@ -22,6 +22,10 @@ def check_options(options: TranscribeOptions) -> None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise OptionError(f"{name} is {value!r}; it must be a whole number of at least 1")
+    if not isinstance(options.context, int) or isinstance(options.context, bool):
+        raise OptionError(f"context is {options.context!r}; it must be a whole number of tokens")
+    if options.context < 0:
+        raise OptionError(f"context is {options.context}; it must not be negative")
     if options.instruction is not None and not isinstance(options.instruction, str):
         raise OptionError(f"instruction is {options.instruction!r}; it must be text")
     if not isinstance(options.vad, bool | None):

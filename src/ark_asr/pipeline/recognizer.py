@@ -16,6 +16,14 @@ from ark_asr.engines.base import Engine
 from ark_asr.errors import ArkError, OptionError
 from ark_asr.models.store import resolve
 from ark_asr.models.tokenizer import TextCodec
+from ark_asr.pipeline.journal import (
+    Finished,
+    Journal,
+    Origin,
+    describe,
+    fingerprint,
+    hash_recording,
+)
 from ark_asr.pipeline.live import LiveSession
 from ark_asr.pipeline.many import BATCH_SECONDS, Task, transcribe_many
 from ark_asr.pipeline.options import check_options
@@ -54,10 +62,14 @@ class Recognizer:
         engine: Where the numbers come from; it is closed with the recognizer.
         tokenizer: Of the same checkpoint.
         name: Of the model, for transcripts.
+        folder: Its files; a journal belongs to them.
     """
 
-    def __init__(self, engine: Engine, tokenizer: TextCodec, name: str) -> None:
+    def __init__(
+        self, engine: Engine, tokenizer: TextCodec, name: str, folder: Path | None = None
+    ) -> None:
         self.name = name
+        self._folder = folder
         self._engine = engine
         self._tokenizer = tokenizer
         self._closed = False
@@ -72,7 +84,7 @@ class Recognizer:
     ) -> Recognizer:
         """See `ark_asr.load`."""
         found = resolve(model)
-        return cls(*load_model(found, engine, threads), found.name)
+        return cls(*load_model(found, engine, threads), found.name, found.path)
 
     def transcribe(
         self,
@@ -82,6 +94,7 @@ class Recognizer:
         source_rate: int | None = None,
         progress: Callable[[Progress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        journal: Journal | None = None,
     ) -> Transcript:
         """Write down what is said in a recording.
 
@@ -94,21 +107,37 @@ class Recognizer:
                 the last call, and once at the end.
             cancelled: Asked between tokens; as soon as it says true, what is there is returned. A
                 clip that was being decoded has the flag ``cancelled``.
+            journal: What is finished is noted here, and a run that was interrupted goes on from
+                there; only for files. It is the caller's to remove when the transcript is safe.
 
         Raises:
             AudioError: The sound cannot be used; see its subclasses.
-            OptionError: An option makes no sense, or the recognizer is closed.
+            OptionError: An option makes no sense, the recognizer is closed, or the journal is that
+                of something else.
+            TroubleError: ``strict``, and a clip was not understood.
         """
+        earlier = Finished()
+        if journal is not None:
+            earlier = journal.open(self._origin(journal.program, source, options))
         run = self._run(source, options, source_rate, cancelled)
+        run.go_on(earlier)
         segments: list[Segment] = []
         begin = options.begin or 0.0
+        resumed = earlier.segments[-1].end - begin if earlier.segments else 0.0
+
+        def report(batch: tuple[Segment, ...]) -> None:
+            segments.extend(batch)
+            if progress is not None and batch:
+                done, total = batch[-1].end - begin, run.sound.duration
+                progress(Progress(done, total, run.watch.elapsed, batch, resumed))
+
+        report(earlier.segments)
         for batch in run:
-            segments += batch
-            if progress is not None:
-                done = batch[-1].end - begin
-                progress(Progress(done, run.sound.duration, run.watch.elapsed, batch))
+            if journal is not None and not any("cancelled" in one.flags for one in batch):
+                journal.add(Finished(run.clips, tuple(run.neighbours.said), batch))
+            report(batch)
         if progress is not None:
-            progress(Progress(run.heard, run.heard, run.watch.elapsed))
+            progress(Progress(run.heard, run.heard, run.watch.elapsed, (), resumed))
         return Transcript(
             segments=tuple(segments),
             duration=run.heard,
@@ -169,6 +198,7 @@ class Recognizer:
             name=self.name,
             batch_size=options.batch_size,
             batch_seconds=batch_seconds,
+            in_order=options.context > 0,
             heard=heard,
         )
 
@@ -211,6 +241,10 @@ class Recognizer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _origin(self, program: str, source: Source, options: TranscribeOptions) -> Origin:
+        model = fingerprint(self.name, self._folder)
+        return Origin(program, hash_recording(source), model, describe(options, self._engine))
 
     def _run(
         self,

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
+from typing import get_args
 
 import numpy as np
 
 from ark_asr.audio import Source, cut, open_audio
 from ark_asr.engines.base import Engine
+from ark_asr.errors import TroubleError
 from ark_asr.models.tokenizer import TextCodec
+from ark_asr.pipeline.drift import Neighbours
+from ark_asr.pipeline.journal import Finished
+from ark_asr.pipeline.listener import Heard
 from ark_asr.pipeline.options import check_options
 from ark_asr.pipeline.scribe import Scribe
 from ark_asr.pipeline.stopwatch import Stopwatch
-from ark_asr.types import Audio, Segment, TranscribeOptions
+from ark_asr.types import Audio, Segment, TranscribeOptions, Trouble
 
 
 class Run:
@@ -28,6 +34,8 @@ class Run:
         sound: The open recording.
         watch: Its times.
         heard: Seconds of sound read so far.
+        clips: Clips that are done.
+        neighbours: What later clips know of them.
     """
 
     def __init__(
@@ -43,10 +51,12 @@ class Run:
         check_options(options)
         self.watch = Stopwatch()
         self.heard = 0.0
+        self.clips = 0
         self._options = options
         self._cancelled = cancelled or (lambda: False)
         self._features = tokenizer.features
         self._scribe = Scribe(engine, tokenizer, options, self.watch, self._cancelled)
+        self.neighbours = Neighbours(self._scribe.mender, tokenizer, retry=options.mend)
         with self.watch.stage("decode"):
             self.sound = open_audio(
                 source,
@@ -59,14 +69,25 @@ class Run:
     def __iter__(self) -> Iterator[tuple[Segment, ...]]:
         with closing(self.sound):
             cuts = self.cuts()
-            size = 1
+            with self.watch.stage("decode"):
+                deque(islice(cuts, self.clips), maxlen=0)
             while not self._cancelled():
                 with self.watch.stage("decode"):
-                    batch = list(islice(cuts, size))
-                if not batch:
+                    batch = list(islice(cuts, self._batch_size))
+                if not batch or self._cancelled():
                     break
-                yield self.transcribe(batch)
-                size = self._options.batch_size
+                segments = self._follow(batch)
+                self.clips += len(batch)
+                yield segments
+
+    def go_on(self, done: Finished) -> None:
+        """Begin after the clips that another run has finished, knowing what it knew."""
+        self.clips = done.clips
+        self.neighbours.said.extend(done.said)
+
+    @property
+    def _batch_size(self) -> int:
+        return self._options.batch_size if self.clips and not self._options.context else 1
 
     def cuts(self) -> Iterator[Audio]:
         """The recording in pieces that the model can take, in order."""
@@ -84,12 +105,40 @@ class Run:
     def _blocks(self) -> Iterator[Audio]:
         gain = np.float32(self._options.gain)
         for block in self.sound:
+            if self._cancelled():
+                return
             self.heard += block.duration
             yield block if gain == 1 else replace(block, samples=block.samples * gain)
 
-    def transcribe(self, cuts: Sequence[Audio]) -> tuple[Segment, ...]:
-        """One batch through the model; the pieces may be of several recordings."""
-        segments = self._scribe.write(cuts)
+    def _follow(self, cuts: Sequence[Audio]) -> tuple[Segment, ...]:
+        """The next batch of this recording."""
+        said = self.neighbours.context(self._options.context)
+        found = self._scribe.mender.hear(cuts, said=said)
+        if not self._cancelled():
+            found = self.neighbours.follow(cuts, found)
+        return self.checked(self._write(heard for parts in found for heard in parts))
+
+    def transcribe(self, cuts: Sequence[Audio]) -> list[tuple[Segment, ...]]:
+        """One batch through the model, each piece for itself; they may be of several recordings."""
+        return [self._write(parts) for parts in self._scribe.mender.hear(cuts)]
+
+    def _write(self, parts: Iterable[Heard]) -> tuple[Segment, ...]:
+        segments = tuple(map(self._scribe.segment, parts))
         if any(segment.text for segment in segments):
             self.watch.text_is_there()
+        return segments
+
+    def checked(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+        """The same segments, unless they must be without trouble and are not.
+
+        Raises:
+            TroubleError: Names recording, seconds and trouble of the first.
+        """
+        troubles = {*get_args(Trouble), "length"}
+        for segment in segments if self._options.strict else ():
+            if found := troubles.intersection(segment.flags):
+                raise TroubleError(
+                    f"{self.sound.name}: {segment.start:.2f} to {segment.end:.2f} s were not "
+                    f"understood ({', '.join(sorted(found))}); without strict that is but a flag"
+                )
         return segments

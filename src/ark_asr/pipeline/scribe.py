@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from ark_asr.decoding.text import clean
 from ark_asr.engines.base import Engine
-from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.listener import Heard, Listener
+from ark_asr.pipeline.mending import Mender
 from ark_asr.pipeline.stopwatch import Stopwatch
 from ark_asr.types import Audio, Segment, TranscribeOptions
 
@@ -25,34 +26,37 @@ class Scribe:
 
     Attributes:
         listener: What hears the pieces.
+        mender: Hears them through it, and again where that is needed.
     """
 
     def __init__(
         self,
         engine: Engine,
-        tokenizer: Tokenizer,
+        tokenizer: TextCodec,
         options: TranscribeOptions,
         watch: Stopwatch,
         cancelled: Callable[[], bool],
     ) -> None:
         self.listener = Listener(engine, tokenizer, options, watch, cancelled)
+        self.mender = Mender(self.listener, tokenizer.features.clip_seconds, retry=options.mend)
         self._tokenizer = tokenizer
 
     def write(self, pieces: Sequence[Audio]) -> tuple[Segment, ...]:
-        """One batch through the model; the pieces may be of several recordings."""
-        return tuple(map(self._segment, self.listener.hear(pieces)))
+        """One batch through the model, in order."""
+        return tuple(self.segment(heard) for parts in self.mender.hear(pieces) for heard in parts)
 
-    def _segment(self, heard: Heard) -> Segment:
+    def segment(self, heard: Heard) -> Segment:
+        """The transcript of one piece."""
         hypothesis = heard.hypothesis
         raw_text = self._tokenizer.decode(hypothesis.token_ids)
         text = clean(raw_text)
         count = len(hypothesis.token_ids)
         return Segment(
-            start=heard.audio.start,
-            end=heard.audio.end,
+            start=heard.start,
+            end=heard.end,
             text=text,
             raw_text=raw_text,
             confidence=math.exp(sum(hypothesis.logprobs) / count) if text else None,
             tokens=count,
-            flags=() if hypothesis.stop == "end" else (hypothesis.stop,),
+            flags=heard.flags,
         )
