@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    from ark_asr.engines.ort import default_threads
+    from ark_asr.engines.sessions import default_threads
 
     threads = options.threads or default_threads()
     if options.worker:

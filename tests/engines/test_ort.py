@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ark_asr.engines import load_engine, ort
-from ark_asr.engines.ort import OnnxEngine, _encoder_groups, _prefill_groups, default_threads
+from ark_asr.engines import load_engine, sessions
+from ark_asr.engines.ort import OnnxEngine, _encoder_groups, _prefill_groups
 from ark_asr.engines.scripted import ScriptedEngine
+from ark_asr.engines.sessions import default_threads
 from ark_asr.errors import ModelFormatError, ModelNotFoundError, OptionError
 from ark_asr.graphs.convert import build_package
 from ark_asr.graphs.probe import build_probe
@@ -72,6 +73,22 @@ def test_the_longest_clip_and_one_frame_more(package):
         engine.embed_audio([np.zeros((128, 3001), np.float32)])
 
 
+@pytest.mark.parametrize("order", [[1, 0], [1, 1], [1, 0, 1], [1]])
+def test_rows_can_be_put_in_another_order(package, order):
+    engine = OnnxEngine.load(package, threads=1)
+    asked = prompts(engine.config, 5, 8)
+    state = engine.step(engine.start(asked, 4), np.array([1, 2]))  # one binding is made already
+    before = state.logits.copy()
+    state = engine.select(state, np.array(order))
+    np.testing.assert_array_equal(state.logits, before[order])
+    state = engine.step(state, np.arange(3, 3 + len(order)))
+    assert state.positions.tolist() == [(7, 10)[row] for row in order]
+    for place, row in enumerate(order):
+        alone = engine.step(engine.start(asked[row : row + 1], 4), np.array([1 + row]))
+        alone = engine.step(alone, np.array([3 + place]))
+        np.testing.assert_allclose(state.logits[place], alone.logits[0], atol=1e-4)
+
+
 def test_states_are_independent(package):
     engine = OnnxEngine.load(package, threads=1)
     first = engine.start(prompts(engine.config, 5), 3)
@@ -122,7 +139,7 @@ def test_another_format_version(package):
 def test_the_exact_int8_kernel_gives_the_same_numbers(package, monkeypatch):
     """What an x86 without VNNI is made to use, run here."""
     usual = OnnxEngine.load(package)
-    monkeypatch.setattr(ort, "int8_saturates", lambda: True)
+    monkeypatch.setattr(sessions, "int8_saturates", lambda: True)
     exact = OnnxEngine.load(package)
     found = [engine.start(prompts(engine.config, 5, 9), 1).logits for engine in (usual, exact)]
     np.testing.assert_allclose(*found, atol=1e-4)
@@ -130,9 +147,9 @@ def test_the_exact_int8_kernel_gives_the_same_numbers(package, monkeypatch):
 
 def test_the_probe_is_the_one_that_is_built(tmp_path):
     build_probe(tmp_path / "probe.onnx")
-    shipped = Path(ort.__file__).parent / "probe.onnx"
+    shipped = Path(sessions.__file__).parent / "probe.onnx"
     assert shipped.read_bytes() == (tmp_path / "probe.onnx").read_bytes()
-    assert not ort.int8_saturates() or platform.machine() in ("x86_64", "AMD64")
+    assert not sessions.int8_saturates() or platform.machine() in ("x86_64", "AMD64")
 
 
 def test_threads(package):

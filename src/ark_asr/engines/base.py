@@ -7,8 +7,9 @@ live above it and are the same for every engine; an engine knows nothing of text
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from ark_asr.models.calibration import Head
 from ark_asr.types import FloatArray, IntArray, Prompt
 
 
@@ -63,4 +64,46 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give back memory and files. Using the engine afterwards is an error."""
+        ...
+
+
+@runtime_checkable
+class Reorders(Engine, Protocol):
+    """An engine whose rows can be put in another order, which a beam search needs."""
+
+    def select(self, state: DecoderState, rows: IntArray) -> DecoderState:
+        """A state whose row ``i`` is the old row ``rows[i]``, int64 ``[new rows]``.
+
+        A row may be taken several times or not at all, so the number of rows can change. The state
+        passed in is used up.
+        """
+        ...
+
+
+@runtime_checkable
+class Aligner(Engine, Protocol):
+    """An engine that can say where in the sound each token of a text was looked for.
+
+    Attributes:
+        slot_seconds: Sound that one audio embedding stands for.
+    """
+
+    slot_seconds: float
+
+    def attend(
+        self,
+        prompts: Sequence[Prompt],
+        token_ids: Sequence[Sequence[int]],
+        heads: Sequence[Head] | None = None,
+    ) -> list[FloatArray]:
+        """Attention to the audio at the moment each token is chosen, the text being given.
+
+        Args:
+            prompts: One per clip.
+            token_ids: The text behind each prompt.
+            heads: Decoder heads; ``None`` for all of them, layer by layer.
+
+        Returns:
+            For each clip float32 ``[heads, tokens, slots]``; each row of slots has the sum 1.
+        """
         ...

@@ -9,7 +9,7 @@ from typing import Any
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ark_asr.engines.ort import default_threads, open_session, session_options
+from ark_asr.engines.sessions import default_threads, open_session, session_options
 from ark_asr.errors import ModelFormatError, ModelNotFoundError, OptionError
 
 # What an axis must be: any length; any length that the graph fixes; or a number.

@@ -7,9 +7,7 @@ are mapped into memory.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from ark_asr.engines.attention import attention_to_audio, chosen_heads, teacher_forced
 from ark_asr.engines.base import DecoderState
+from ark_asr.engines.sessions import default_threads, open_session, session_options
 from ark_asr.errors import ModelFormatError, OptionError
+from ark_asr.models.calibration import Head
 from ark_asr.models.config import ModelConfig
 from ark_asr.models.package import DATA_FILE, DECODER_FILE, ENCODER_FILE, Manifest
 from ark_asr.types import FloatArray, IntArray, Prompt
@@ -63,6 +64,7 @@ class OnnxEngine:
         manifest: What the package says of itself.
         output_ids: Token id of each logits column, int64 ``[columns]``, ascending.
         max_positions: Positions that one row can hold.
+        slot_seconds: Sound that one audio embedding stands for.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class OnnxEngine:
         self.manifest = manifest
         self.output_ids: IntArray = manifest.output_ids
         self.max_positions = manifest.max_positions
+        self.slot_seconds = config.slot_seconds
         self._encoder = encoder
         self._decoder = decoder
         self._table = table
@@ -178,15 +181,65 @@ class OnnxEngine:
         self._decoder.run_with_iobinding(state.binding)
         return state
 
+    def select(self, state: DecoderState, rows: IntArray) -> OnnxState:
+        """See ``Reorders``; with as many rows as before, only those that change are copied."""
+        if not isinstance(state, OnnxState):
+            raise TypeError("the state belongs to another engine")
+        same = len(rows) == len(state.positions)
+        new = state if same else OnnxState(self, len(rows), state.room)
+        moved = np.flatnonzero(rows != np.arange(len(rows))) if same else np.arange(len(rows))
+        filled = int(state.positions.max())
+        for old_cache, new_cache in zip(state.cache, new.cache, strict=True):
+            new_cache[moved, :, :filled] = old_cache[rows[moved], :, :filled]
+        new.positions[moved] = state.positions[rows[moved]]
+        new.logits[moved] = state.logits[rows[moved]]
+        return new
+
+    def attend(
+        self,
+        prompts: Sequence[Prompt],
+        token_ids: Sequence[Sequence[int]],
+        heads: Sequence[Head] | None = None,
+    ) -> list[FloatArray]:
+        """See ``Aligner``.
+
+        Raises:
+            ModelFormatError: The package was made before its graphs showed their queries.
+            OptionError: There is no such head, or a prompt and its text are too long.
+        """
+        chosen = chosen_heads(self.config.decoder, heads)
+        layers = sorted({head.layer for head in chosen})
+        known = {output.name for output in self._decoder.get_outputs()}
+        if not known.issuperset(f"qkv_{layer}" for layer in layers):
+            raise ModelFormatError(
+                f"{self.manifest.name}: its graphs are older than word times and do not show what "
+                "they need; convert the checkpoint again"
+            )
+        fed = teacher_forced(prompts, token_ids, self.max_positions)
+        lengths = [len(prompt.token_ids) for prompt in fed]
+        found = []
+        for first, end in _prefill_groups(lengths):
+            state = OnnxState(self, end - first, max(lengths[first:end]))
+            packed = self._prefill(state, 0, fed[first:end], layers)
+            for row in range(end - first):
+                made = {i: (packed[i][row], state.cache[2 * i][row]) for i in layers}
+                clip, count = fed[first + row], len(token_ids[first + row])
+                found.append(attention_to_audio(clip, count, made, chosen, self.config))
+        return found
+
     def close(self) -> None:
         """Give back memory and files."""
         self._encoder = self._decoder = None
         self._table = np.empty((0, 0), np.float32)
 
-    def _prefill(self, state: OnnxState, first: int, prompts: Sequence[Prompt]) -> None:
+    def _prefill(
+        self, state: OnnxState, first: int, prompts: Sequence[Prompt], shown: Sequence[int] = ()
+    ) -> dict[int, FloatArray]:
+        """Feed prompts to rows from ``first`` on; return ``qkv_i`` of the layers to be shown."""
+        text = self.config.decoder
         lengths = np.array([len(prompt.token_ids) for prompt in prompts], np.int64)
-        hidden = self.config.decoder.hidden_size
-        embeds = np.zeros((len(prompts), int(lengths.max()), hidden), np.float32)
+        shape = (len(prompts), int(lengths.max()))
+        embeds = np.zeros((*shape, text.hidden_size), np.float32)
         for row, prompt in enumerate(prompts):
             embeds[row, : lengths[row]] = self._embed(prompt)
         inputs: dict[str, NDArray[Any]] = {
@@ -195,8 +248,13 @@ class OnnxEngine:
             "total": np.array(lengths.max(), np.int32),
             "last": lengths - 1,
         }
+        width = (text.heads + 2 * text.kv_heads) * text.head_dim
+        packed = {layer: np.empty((*shape, width), np.float32) for layer in shown}
         binding = self._bind(inputs, state, slice(first, first + len(prompts)))
+        for layer, qkv in packed.items():
+            _bind_array(binding.bind_output, f"qkv_{layer}", qkv)
         self._decoder.run_with_iobinding(binding)
+        return packed
 
     def _embed(self, prompt: Prompt) -> FloatArray:
         ids = np.asarray(prompt.token_ids, np.int64)
@@ -218,73 +276,17 @@ class OnnxEngine:
         All arrays must outlive the binding.
         """
         binding = self._decoder.io_binding()
-
-        def bind(to: Callable[..., None], name: str, array: NDArray[Any]) -> None:
-            to(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-
         for name, array in inputs.items():
-            bind(binding.bind_input, name, array)
+            _bind_array(binding.bind_input, name, array)
         for name, buffer in zip(self._cache_names, state.cache, strict=True):
-            bind(binding.bind_input, f"past_{name}", buffer[rows])
-            bind(binding.bind_output, f"present_{name}", buffer[rows])
-        bind(binding.bind_output, "logits", state.logits[rows])
+            _bind_array(binding.bind_input, f"past_{name}", buffer[rows])
+            _bind_array(binding.bind_output, f"present_{name}", buffer[rows])
+        _bind_array(binding.bind_output, "logits", state.logits[rows])
         return binding
 
 
-def session_options(threads: int) -> ort.SessionOptions:
-    """ONNX Runtime's settings for our graphs."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    # Threads wait actively between the nodes of a run, but not between runs.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    # It would put the slow fused node back that the graph avoids.
-    options.add_session_config_entry(
-        "optimization.disable_specified_optimizers", "SkipLayerNormFusion"
-    )
-    if int8_saturates():
-        # Take the exact kernel, which is slower. Never set elsewhere: it would be taken there too.
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    return options
-
-
-@cache
-def int8_saturates() -> bool:
-    """Whether the runtime's fast int8 kernel adds in 16 bits here (x86 without VNNI), tried out."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = open_session(Path(__file__).parent / "probe.onnx", options)
-    x = np.full(session.get_inputs()[0].shape, 255, np.uint8)
-    (y,) = session.run(["y"], {"x": x})
-    return bool((y != 255 * 127 * x.shape[1]).any())
-
-
-def default_threads() -> int:
-    """Physical cores that this process may use."""
-    if not hasattr(os, "sched_getaffinity"):
-        return max((os.cpu_count() or 2) // 2, 1)
-    cores = set()
-    for cpu in os.sched_getaffinity(0):
-        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
-        try:
-            package, core = (topology / name for name in ("physical_package_id", "core_id"))
-            cores.add((package.read_text(), core.read_text()))
-        except OSError:
-            cores.add(("", str(cpu)))
-    return len(cores)
-
-
-def open_session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
-    """Open a graph on the CPU.
-
-    Raises:
-        ModelFormatError: The runtime cannot load it.
-    """
-    try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
-        reason = str(error).strip().splitlines()[0][:300]
-        raise ModelFormatError(f"{path}: ONNX Runtime cannot load it ({reason})") from None
+def _bind_array(to: Callable[..., None], name: str, array: NDArray[Any]) -> None:
+    to(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
 
 
 def _encoder_groups(frames: list[int]) -> Iterator[list[int]]:

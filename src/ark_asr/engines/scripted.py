@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ark_asr.engines.attention import chosen_heads
 from ark_asr.engines.base import DecoderState
 from ark_asr.errors import OptionError
+from ark_asr.models.calibration import Head
 from ark_asr.models.config import ModelConfig
 from ark_asr.types import FloatArray, IntArray, Prompt
 
@@ -62,6 +64,7 @@ class ScriptedEngine:
             raise OptionError("config.json names no end id; give end_id")
         self.config = config
         self.max_positions = config.decoder.max_positions
+        self.slot_seconds = config.slot_seconds
         self.output_ids: IntArray = (
             np.arange(config.decoder.vocab_size) if output_ids is None else output_ids
         )
@@ -112,6 +115,31 @@ class ScriptedEngine:
         if len(token_ids) != len(state.clips):
             raise OptionError(f"{len(token_ids)} tokens for {len(state.clips)} rows")
         return self._play(state)
+
+    def select(self, state: DecoderState, rows: IntArray) -> ScriptedState:
+        """See ``Reorders``."""
+        if not isinstance(state, ScriptedState):
+            raise TypeError("the state belongs to another engine")
+        return ScriptedState(
+            state.logits[rows], state.positions[rows], state.clips[rows], state.played
+        )
+
+    def attend(
+        self,
+        prompts: Sequence[Prompt],
+        token_ids: Sequence[Sequence[int]],
+        heads: Sequence[Head] | None = None,
+    ) -> list[FloatArray]:
+        """See ``Aligner``: every head follows the text as if all tokens took the same time."""
+        count = len(chosen_heads(self.config.decoder, heads))
+        found = []
+        for prompt, ids in zip(prompts, token_ids, strict=True):
+            centres = (np.arange(len(ids)) + 0.5) / max(len(ids), 1)
+            slots = (np.arange(len(prompt.audio)) + 0.5) / len(prompt.audio)
+            near = np.exp(-0.5 * ((slots - centres[:, None]) * len(slots)) ** 2) + 1e-6
+            weights = (near / near.sum(axis=1, keepdims=True)).astype(np.float32)
+            found.append(np.repeat(weights[None], count, axis=0))
+        return found
 
     def close(self) -> None:
         """Nothing is held."""

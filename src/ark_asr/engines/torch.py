@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from ark_asr.engines.attention import attention_to_audio, chosen_heads, teacher_forced
 from ark_asr.engines.base import DecoderState
 from ark_asr.errors import MissingExtraError, OptionError
+from ark_asr.models.calibration import Head
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.types import FloatArray, IntArray, Prompt
 
@@ -47,6 +51,7 @@ class TorchEngine:
         config: The model's numbers.
         output_ids: Token id of each logits column, int64 ``[columns]``, ascending.
         max_positions: Positions that one row can hold.
+        slot_seconds: Sound that one audio embedding stands for.
     """
 
     def __init__(self, model: ArkForConditionalGeneration, suppressed_ids: IntArray) -> None:
@@ -55,6 +60,7 @@ class TorchEngine:
         ids = np.arange(self.config.decoder.vocab_size)
         self.output_ids: IntArray = np.setdiff1d(ids, suppressed_ids)
         self.max_positions = self.config.decoder.max_positions
+        self.slot_seconds = self.config.slot_seconds
         weight = model.lm_head.weight
         self._columns = weight.new_tensor(self.output_ids, dtype=torch.int64)
 
@@ -149,6 +155,45 @@ class TorchEngine:
         state.positions += 1
         state.logits = self._logits(hidden[:, -1])
         return state
+
+    def select(self, state: DecoderState, rows: IntArray) -> TorchState:
+        """See ``Reorders``."""
+        if not isinstance(state, TorchState):
+            raise TypeError("the state belongs to another engine")
+        state.cache.select(torch.tensor(rows, device=self._columns.device))
+        return TorchState(state.logits[rows], state.positions[rows], state.room, state.cache)
+
+    def attend(
+        self,
+        prompts: Sequence[Prompt],
+        token_ids: Sequence[Sequence[int]],
+        heads: Sequence[Head] | None = None,
+    ) -> list[FloatArray]:
+        """See ``Aligner``.
+
+        Raises:
+            OptionError: There is no such head, or a prompt and its text are too long.
+        """
+        chosen = chosen_heads(self.config.decoder, heads)
+        fed = teacher_forced(prompts, token_ids, self.max_positions)
+        if not fed:
+            return []
+        queries: dict[int, FloatArray] = {}
+
+        def keep(layer: int, _module: torch.nn.Module, _input: object, out: torch.Tensor) -> None:
+            queries[layer] = out.float().cpu().numpy()
+
+        with ExitStack() as hooks:
+            for layer in {head.layer for head in chosen}:
+                module = self.model.get_submodule(f"model.layers.{layer}.self_attn.q_proj")
+                hooks.callback(module.register_forward_hook(partial(keep, layer)).remove)
+            cache = self.start(fed, 0).cache
+        made = {i: (queries[i], cache.keys[i].float().cpu().numpy()) for i in queries}
+        found = []
+        for row, (prompt, ids) in enumerate(zip(fed, token_ids, strict=True)):
+            layers = {i: (query[row], key[row]) for i, (query, key) in made.items()}
+            found.append(attention_to_audio(prompt, len(ids), layers, chosen, self.config))
+        return found
 
     def close(self) -> None:
         """Give back memory."""

@@ -26,7 +26,9 @@ class DecoderGraph:
     whose logits are wanted; and per layer ``past_key_i`` and ``past_value_i`` float32
     ``[batch, kv_heads, room, head_dim]``. Outputs: ``logits`` float32 ``[batch, columns]`` for
     ``output_ids``, and ``present_key_i`` and ``present_value_i``, to be bound to the very buffers
-    of the past: nothing is copied then.
+    of the past: nothing is copied then. Word times ask for ``qkv_i`` as well, float32
+    ``[batch, new, (heads + 2 kv_heads) * head_dim]``: a layer's queries, keys and values before
+    their rotation. They are there anyway and cost nothing while nobody asks.
 
     A first call (``new == total``) takes whole prompts, padded at the right; later ones take one
     token per row, written at the row's own position.
@@ -94,8 +96,11 @@ class DecoderGraph:
         parts = [f"{name}.{kind}_proj" for kind in "qkv"]
         weight = stack([self.weights.matrix(f"{part}.weight") for part in parts])
         bias = np.concatenate([self.weights[f"{part}.bias"] for part in parts])
-        packed = self.linear(graph, x, f"{name}.qkv", weight)
-        packed = graph.op("Add", packed, graph.weight(f"{name}.qkv.bias", bias))
+        product = self.linear(graph, x, f"{name}.qkv", weight)
+        packed = f"qkv_{i}"
+        graph.node_to("Add", [product, graph.weight(f"{name}.qkv.bias", bias)], [packed])
+        width = (text.heads + 2 * text.kv_heads) * text.head_dim
+        graph.output(packed, FLOAT, ["batch", "new", width])
         shape: list[int | str] = ["batch", text.kv_heads, "room", text.head_dim]
         past = [graph.input(f"past_{kind}_{i}", FLOAT, shape) for kind in ("key", "value")]
         present = [graph.output(f"present_{kind}_{i}", FLOAT, shape) for kind in ("key", "value")]

@@ -34,6 +34,11 @@ class KeyValueCache:
             store[rows, :, positions] = new.transpose(1, 2).to(store.dtype)
         return self.keys[layer], self.values[layer]
 
+    def select(self, rows: Tensor) -> None:
+        """Make row ``i`` what row ``rows[i]`` was, int64 ``[new batch]``."""
+        self.keys = [keys[rows] for keys in self.keys]
+        self.values = [values[rows] for values in self.values]
+
 
 class DecoderAttention(nn.Module):
     """Causal attention with grouped keys and rotary positions over the whole head."""

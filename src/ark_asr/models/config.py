@@ -173,6 +173,11 @@ class ModelConfig:
         longest = self.features.frames(self.features.clip_samples)
         return max(self.encoder.max_positions, (longest + 1) // 2)
 
+    @property
+    def slot_seconds(self) -> float:
+        """Sound that one audio embedding stands for: 0.08 as published."""
+        return 2 * self.merge_factor * self.features.hop_length / self.features.sample_rate
+
     def audio_slots(self, frames: int) -> int:
         """Audio embeddings that a log-mel of ``frames`` frames becomes: about 12.5 per second."""
         return max((frames + 1) // 2 // self.merge_factor, 1)

@@ -100,7 +100,9 @@ class Manifest:
         """Write ``ark_asr.json``."""
         data = {"kind": KIND, "format_version": FORMAT_VERSION, **asdict(self)}
         text = json.dumps(data, indent=1, ensure_ascii=False)
-        (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+        partial = folder / f"{MANIFEST_FILE}.partial"
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(folder / MANIFEST_FILE)
 
     @classmethod
     def load(cls, folder: str | Path) -> Manifest:

@@ -1,0 +1,68 @@
+"""How our graphs are opened: ONNX Runtime's settings, and what this machine can do."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from ark_asr.errors import ModelFormatError
+
+
+def session_options(threads: int) -> ort.SessionOptions:
+    """ONNX Runtime's settings for our graphs."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # Threads wait actively between the nodes of a run, but not between runs.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # It would put the slow fused node back that the graph avoids.
+    options.add_session_config_entry(
+        "optimization.disable_specified_optimizers", "SkipLayerNormFusion"
+    )
+    if int8_saturates():
+        # Take the exact kernel, which is slower. Never set elsewhere: it would be taken there too.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
+@cache
+def int8_saturates() -> bool:
+    """Whether the runtime's fast int8 kernel adds in 16 bits here (x86 without VNNI), tried out."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = open_session(Path(__file__).parent / "probe.onnx", options)
+    x = np.full(session.get_inputs()[0].shape, 255, np.uint8)
+    (y,) = session.run(["y"], {"x": x})
+    return bool((y != 255 * 127 * x.shape[1]).any())
+
+
+def default_threads() -> int:
+    """Physical cores that this process may use."""
+    if not hasattr(os, "sched_getaffinity"):
+        return max((os.cpu_count() or 2) // 2, 1)
+    cores = set()
+    for cpu in os.sched_getaffinity(0):
+        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+        try:
+            package, core = (topology / name for name in ("physical_package_id", "core_id"))
+            cores.add((package.read_text(), core.read_text()))
+        except OSError:
+            cores.add(("", str(cpu)))
+    return len(cores)
+
+
+def open_session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+    """Open a graph on the CPU.
+
+    Raises:
+        ModelFormatError: The runtime cannot load it.
+    """
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
+        reason = str(error).strip().splitlines()[0][:300]
+        raise ModelFormatError(f"{path}: ONNX Runtime cannot load it ({reason})") from None
