@@ -49,3 +49,12 @@ def test_what_makes_no_sense():
     engine = ScriptedEngine(CONFIG, [])
     with pytest.raises(OptionError, match="0 clips only"):
         engine.embed_audio([np.zeros((128, 8), np.float32)])
+
+
+def test_rows_can_be_put_in_another_order():
+    engine = ScriptedEngine(CONFIG, [[1, 2], [3, 4]])
+    audio = engine.embed_audio([np.zeros((128, 8), np.float32)] * 2)
+    state = engine.start([Prompt([0] * 5, a) for a in audio], 3)
+    state = engine.step(engine.select(state, np.array([1, 0, 1])), np.array([3, 1, 3]))
+    assert engine.output_ids[state.logits.argmax(axis=1)].tolist() == [4, 2, 4]
+    assert state.positions.tolist() == [6, 6, 6]

@@ -30,6 +30,18 @@ def test_rows_do_not_depend_on_their_neighbours(engine):
         np.testing.assert_allclose(state.logits[row], alone.logits[0], atol=1e-4)
 
 
+def test_rows_can_be_put_in_another_order(engine):
+    prompts = [Prompt(list(range(n)), np.zeros((0, 64), np.float32)) for n in (5, 8)]
+    state = engine.select(engine.start(prompts, 4), np.array([1, 0, 1]))
+    state = engine.step(state, np.array([1, 2, 3]))
+    state = engine.step(engine.select(state, np.array([2, 0])), np.array([4, 5]))
+    assert state.positions.tolist() == [10, 10]
+    for row, (first, second) in enumerate([(3, 4), (1, 5)]):
+        alone = engine.step(engine.start(prompts[1:], 4), np.array([first]))
+        alone = engine.step(alone, np.array([second]))
+        np.testing.assert_allclose(state.logits[row], alone.logits[0], atol=1e-4)
+
+
 def test_limits_and_options(engine, tmp_path):
     prompt = Prompt([1] * 30, np.zeros((0, 64), np.float32))
     with pytest.raises(OptionError, match="41 positions; the model has 40"):

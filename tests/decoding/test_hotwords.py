@@ -1,0 +1,209 @@
+"""Hot words: what they are worth at every moment, and that nothing is left of a false start."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ark_asr.decoding.beam import beam
+from ark_asr.decoding.hotwords import HotWords, Match, read_hot_words
+from ark_asr.errors import OptionError
+from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.types import HotWord, Prompt
+
+
+@pytest.fixture(scope="module")
+def tokenizer(byte_checkpoint):
+    return Tokenizer.load(byte_checkpoint)
+
+
+def output_ids(tokenizer):
+    return np.setdiff1d(np.arange(tokenizer.config.decoder.vocab_size), tokenizer.suppressed_ids)
+
+
+def hot(tokenizer, *words, boost=1.0):
+    chosen = [word if isinstance(word, HotWord) else HotWord(word) for word in words]
+    return HotWords(chosen, boost, tokenizer, output_ids(tokenizer))
+
+
+def columns(tokenizer, text):
+    return np.searchsorted(output_ids(tokenizer), tokenizer.encode(text)).tolist()
+
+
+def read(words, tokenizer, text):
+    """The match after a text; on the way, what was foretold must come true."""
+    match = Match()
+    for column in columns(tokenizer, text):
+        foretold = words.bonuses(match)[column]
+        match = words.advance(match, column)
+        assert match.bonus == pytest.approx(foretold)
+    return match
+
+
+def worth(words, tokenizer, text):
+    """What is left when the text is over."""
+    return read(words, tokenizer, text).complete()
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("ark", 3), ("an ark", 4), ("Ark", 3), ("the Ark.", 4), ("(ark)", 3), ("ark's", 3),
+        ("ARK", 0), ("arks", 0), ("dark", 0), ("the lark", 0), ("ar", 0), ("ar k", 0), ("", 0),
+        ("ark and ark", 7), ("ark-ark", 6), ("arkark", 0), ("éark", 0),
+    ],
+)  # fmt: skip
+def test_only_whole_words_are_worth_something(tokenizer, text, tokens):
+    assert worth(hot(tokenizer, "ark"), tokenizer, text) == tokens
+
+
+def test_a_beginning_counts_while_it_lives(tokenizer):
+    words = hot(tokenizer, "ark", boost=2.0)
+    bonus = [read(words, tokenizer, text).bonus for text in ("a", "ar", "ark", "ark,", "arks")]
+    assert bonus == [2, 4, 6, 6, 0]
+
+
+def test_overlapping_words_are_not_counted_twice(tokenizer):
+    words = hot(tokenizer, "new york", "york times", "new york times")
+    assert worth(words, tokenizer, "new york") == 8
+    assert worth(words, tokenizer, "new york times") == 14
+    assert worth(words, tokenizer, "new york timid") == 8  # falls back on the shorter one
+    assert worth(words, tokenizer, "in york times") == 11
+
+
+def test_weights(tokenizer):
+    words = hot(tokenizer, HotWord("ark", 3.0), HotWord("art"), boost=0.5)
+    assert read(words, tokenizer, "ar").bonus == 3.0
+    assert worth(words, tokenizer, "art") == 1.5
+    assert worth(words, tokenizer, "ark") == 4.5
+
+
+def test_scripts_without_spaces_need_none(tokenizer):
+    words = hot(tokenizer, "東京")
+    assert worth(words, tokenizer, "私は東京都へ") == len("東京".encode())
+    assert worth(words, tokenizer, "東") == 0
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_like_the_best_way_to_place_the_words(tokenizer, data):
+    letters = st.text("ab ", min_size=1, max_size=5).map(str.strip).filter(bool)
+    chosen = data.draw(st.lists(letters, min_size=1, max_size=4, unique=True))
+    text = data.draw(st.text("ab -", max_size=14))
+    words = hot(tokenizer, *chosen, boost=1.0)
+    spellings = {form for word in chosen for form in (word, f" {word}")}
+
+    def fits(start, form):
+        end = start + len(form)
+        before, after = text[start - 1 : start], text[end : end + 1]
+        opens = form[0] == " " or not before or not before.isalnum()
+        return text.startswith(form, start) and opens and not after.isalnum()
+
+    best = [0] * (len(text) + 1)
+    for start in reversed(range(len(text))):
+        ways = [
+            len(f) + best[start + len(f)] for f in spellings if fits(start, " ".join(f.split(" ")))
+        ]
+        best[start] = max([best[start + 1], *ways])
+    assert worth(words, tokenizer, text) == best[0]
+
+
+class Telling:
+    """Says a text with certainty ``sure``, and ``rival`` in its place with the rest."""
+
+    def __init__(self, tokenizer, text, rival, sure=0.9):
+        self.output_ids = output_ids(tokenizer)
+        self.max_positions = 100
+        self._end = tokenizer.config.eos_token_ids[0]
+        self._ways = [(tokenizer.encode(text), sure), (tokenizer.encode(rival), 1 - sure)]
+
+    def logits_after(self, said):
+        chances = np.full(len(self.output_ids), 1e-7)
+        for ids, chance in self._ways:
+            if list(said) == ids[: len(said)]:
+                following = [*ids, self._end][len(said)]
+                chances[np.searchsorted(self.output_ids, following)] += chance
+        return np.log(chances / chances.sum()).astype(np.float32)
+
+    def start(self, prompts, max_new_tokens):
+        return self._state([()])
+
+    def step(self, state, token_ids):
+        return self._state([(*h, int(i)) for h, i in zip(state.said, token_ids, strict=True)])
+
+    def select(self, state, rows):
+        return self._state([state.said[row] for row in rows])
+
+    def _state(self, said):
+        state = type("State", (), {})()
+        state.said, state.logits = said, np.stack([self.logits_after(row) for row in said])
+        return state
+
+
+def say(engine, tokenizer, words, width=2):
+    (found,) = beam(
+        engine, [Prompt([1], np.zeros((1, 2), np.float32))], width=width, rules=[],
+        stop_ids=tokenizer.stop_ids, max_new_tokens=40, hot_words=words,
+    )  # fmt: skip
+    return tokenizer.decode(found.token_ids), found
+
+
+def test_a_hot_word_wins_against_a_likelier_one(tokenizer):
+    engine = Telling(tokenizer, "see the arc", "see the ark")
+    assert say(engine, tokenizer, None)[0] == "see the arc"
+    text, found = say(engine, tokenizer, hot(tokenizer, "ark"))
+    assert text == "see the ark"
+    # Without the hot word's worth: the model did not believe in it.
+    assert sum(found.logprobs) == pytest.approx(math.log(0.1), abs=1e-3)
+
+
+@given(st.integers(1, 30))
+@settings(max_examples=10)
+def test_false_starts_do_not_crowd_out_what_is_said(tokenizer, count):
+    """The model wavers at each letter, towards the beginnings of words that nobody says."""
+    engine = Telling(tokenizer, "the art of it", "the ark", sure=0.7)
+    words = hot(tokenizer, "arkansas", *(f"ark{n}" for n in range(count)), boost=2.0)
+    assert say(engine, tokenizer, words)[0] == "the art of it"
+
+
+def test_a_word_that_the_model_cannot_write_is_refused(tokenizer):
+    few = np.array(sorted({*tokenizer.encode("ark A"), *tokenizer.stop_ids}))
+    HotWords([HotWord("ark")], 1.0, tokenizer, few)
+    with pytest.raises(OptionError, match="'art': the model cannot write it"):
+        HotWords([HotWord("art")], 1.0, tokenizer, few)
+
+
+def test_a_list_and_a_file(tmp_path):
+    assert read_hot_words("Ljubljana, fast Fourier transform ,Čapek :2") == (
+        HotWord("Ljubljana"), HotWord("fast Fourier transform"), HotWord("Čapek", 2.0),
+    )  # fmt: skip
+    file = tmp_path / "names"
+    file.write_text("# the course\n\nLjubljana # a city\nsee, hear :0.5\n", encoding="utf-8-sig")
+    assert read_hot_words(str(file)) == (HotWord("Ljubljana"), HotWord("see, hear", 0.5))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("names.txt", "names.txt: no such file"), ("dir/names", "no such file"),
+        (" , ", "holds no hot words"), ("ark :0", "positive weight"),
+        ("ark :much", "positive weight"), (" :2", "positive weight"), ("ark :inf", "positive"),
+    ],
+)  # fmt: skip
+def test_bad_lists_are_refused(source, message):
+    with pytest.raises(OptionError, match=message):
+        read_hot_words(source)
+
+
+def test_bad_files_are_refused_with_their_line(tmp_path):
+    file = tmp_path / "names.txt"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(OptionError, match="UTF-8"):
+        read_hot_words(str(file))
+    file.write_text("ark\narc :-1\n")
+    with pytest.raises(OptionError, match="line 2: 'arc :-1'"):
+        read_hot_words(str(file))
