@@ -94,7 +94,7 @@ class FakeHub:
         if found := re.fullmatch(r"/storage/([^/]+/[^/]+)/(.+)", path):
             self.send_file(request, *found.groups())
             return
-        api = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/tree/(\w+))?", path)
+        api = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/tree/(\w+)(?:/(.+))?)?", path)
         file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/(\w+)/(.+)", path)
         repository = (api or file).group(1)
         if repository in self.renamed:
@@ -109,7 +109,7 @@ class FakeHub:
         elif api and api.group(2) is None:
             self.send(request, 200, json.dumps({"id": repository, "sha": self.commit}).encode())
         elif api:
-            listed = json.dumps(self.tree(repository)).encode()
+            listed = json.dumps(self.tree(repository, api.group(3) or "")).encode()
             self.send(request, 200, listed if self.nonsense is None else self.nonsense)
         elif file.group(3) in self.lfs:
             # Another host by name, as the hub's storage is.
@@ -118,9 +118,11 @@ class FakeHub:
         else:
             self.send_file(request, repository, file.group(3))
 
-    def tree(self, repository):
+    def tree(self, repository, folder=""):
         rows = [{"type": "directory", "path": "assets", "oid": "0" * 40, "size": 0}]
         for name, content in self.repositories[repository].items():
+            if name.rpartition("/")[0] != folder:
+                continue
             git = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
             row = {"type": "file", "path": name, "size": len(content), "oid": git}
             if name in self.lfs:

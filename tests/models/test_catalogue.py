@@ -43,6 +43,14 @@ def test_an_embedding_table_has_the_size_of_its_shape():
     assert files["embedding_fp32.data"].size == 163_958 * 896 * 4
 
 
+def test_the_bundle_lies_in_two_folders():
+    entry = find("Audio8/Audio8-ASR-0.1B-onnx-runtime")
+    assert entry.folders == ("model_bundle", "model_bundle/weights")
+    files = {file.name: file for file in entry.files}
+    assert files["token_embedding.npy"].size == 128 + 151_936 * 512 * 4  # header, then float32
+    assert all(other.folders == ("",) for other in catalogue() if other is not entry)
+
+
 def test_what_is_not_known_is_said():
     for entry in catalogue():
         vague = [file for file in entry.files if file.sha256 is None]
@@ -60,7 +68,8 @@ def test_code_and_paths_are_no_model_files(name):
 
 
 @pytest.mark.parametrize("name", ["config.json", "merges.txt", "a.safetensors", "weights.bin",
-                                  "encoder.onnx", "encoder.onnx.data", "d.onnx_data"])  # fmt: skip
+                                  "encoder.onnx", "encoder.onnx.data", "d.onnx_data",
+                                  "token_embedding.npy", "audio_projector.npz"])  # fmt: skip
 def test_weights_graphs_and_text_are(name):
     assert is_model_file(name)
 
@@ -85,6 +94,12 @@ def test_names_are_safe_as_folders(name):
         ({"memory_bytes": 0}, "sizes"),
         ({"licence": {"spdx": "MIT"}}, "commercial, note"),
         ({"files": []}, "files"),
+        ({"folders": []}, "wrong folders"),
+        ({"folders": ["../up"]}, "wrong folders"),
+        ({"folders": ["/etc"]}, "wrong folders"),
+        ({"folders": ["a//b"]}, "wrong folders"),
+        ({"folders": [7]}, "wrong folders"),
+        ({"folders": "weights"}, "folders is 'weights'"),
         ({"files": ["config.json"]}, "expected an object"),
         ({"files": [{"name": "x.py", "size": None, "sha256": None, "optional": False}]}, "x.py"),
         ({"files": [{"name": "*", "size": None, "sha256": None, "optional": False}]}, "'\\*'"),

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from ark_asr.engines import load_engine
 from ark_asr.errors import DownloadError, ModelFormatError, OptionError
 from ark_asr.models import home, hub, pull
 from ark_asr.models.hub import Hub
 from ark_asr.models.receipt import RECEIPT_FILE, Receipt
+from ark_asr.models.store import resolve
+from audio8_folder import write_audio8
 from hubserver import COMMIT, Trouble
 
 WEIGHTS = "model.safetensors"
@@ -59,6 +62,31 @@ def test_what_was_received_is_written_down(server, tiny, published):
 def test_the_catalogues_own_hashes_come_first(server, pinned):
     receipt = Receipt.load(pull.pull(pinned))
     assert {file.basis for file in receipt.files.values()} == {"catalogue"}
+
+
+def test_files_of_several_folders_come_to_lie_together(
+    server, write_catalogue, make_row, published, tmp_path
+):
+    for name, content in published.items():
+        (tmp_path / name).write_bytes(content)
+    bundle = write_audio8(tmp_path, tmp_path / "model_bundle", positions=64)
+    paths = [path for path in bundle.rglob("*") if path.is_file()]
+    listed = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in paths}
+    server.repositories["New/tiny"] |= {**listed, "metadata.json": b"another one, at the top"}
+    server.lfs |= {"model_bundle/audio_hidden.onnx", "model_bundle/weights/token_embedding.npy"}
+    row = make_row(
+        layout="audio8",
+        folders=["model_bundle", "model_bundle/weights"],
+        files=[
+            {"name": path.name, "size": None, "sha256": None, "optional": False} for path in paths
+        ],
+    )
+    folder = pull.pull(write_catalogue(row)[0])
+    for path in paths:
+        assert (folder / path.name).read_bytes() == path.read_bytes()
+    found = resolve("tiny")
+    assert (found.kind, found.path) == ("audio8", folder)
+    load_engine(found, threads=1).close()
 
 
 def test_what_is_here_is_not_asked_for(server, tiny):

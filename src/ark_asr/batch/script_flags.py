@@ -64,6 +64,13 @@ class ScriptFlags:
             yield f"--attn-impl {self.attn_impl}: the engine has one attention; leave it out"
 
     def _refused_by(self, folder: ModelFolder) -> Iterator[str]:
+        if folder.kind in ("speech-llm", "audio8"):
+            yield (
+                f"{folder.name} is laid out as {folder.kind}, whose tokenizer, rate and precision "
+                "are its own: leave out --processor-path, --target-sr, --asr-block-token-id-from "
+                "and --dtype"
+            )
+            return
         tokenizer = Tokenizer.load(folder.path)
         if self.processor_path is not None and not _same(self.processor_path, folder.path):
             yield "--processor-path: tokenizer and features come from the model's own folder"

@@ -31,7 +31,9 @@ def load_model(
     """Open a model and its text side; arguments and errors as for `load_engine`."""
     folder = model if isinstance(model, ModelFolder) else resolve(model)
     loaded = load_engine(folder, engine, threads)
-    return loaded, loaded.tokenizer if isinstance(loaded, _WithText) else Tokenizer.load(folder.path)
+    if isinstance(loaded, _WithText):
+        return loaded, loaded.tokenizer
+    return loaded, Tokenizer.load(folder.path)
 
 
 def load_engine(

@@ -105,7 +105,9 @@ class Audio8Config:
             closing=words["eos_audio_token"],
             answer=words["assistant_token"] + prefix,
             stop_ids=(*ends, *_ids(pad, "pad_token_id", where)),
-            blocked_ids=_ids(tokens.get("extra_block_token_ids", []), "extra_block_ids", where),
+            blocked_ids=_ids(
+                tokens.get("extra_block_token_ids", []), "extra_block_token_ids", where
+            ),
             block_from=border if border >= 0 else None,
         )
 

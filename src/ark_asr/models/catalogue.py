@@ -27,8 +27,13 @@ CHECKPOINT = "checkpoint"
 # text. Nothing that can hold code (Python, pickles, PyTorch files) has a place here.
 SUFFIXES = frozenset({".safetensors", ".onnx", ".data", ".onnx_data", ".json", ".txt"})
 
+# PyTorch gives its pickles the ending .bin, and numpy's files can hold some: of these endings only
+# our own raw table, and the two of the Audio8 bundle, which are read without unpickling.
+_TABLES = frozenset({DATA_FILE, "token_embedding.npy", "audio_projector.npz"})
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_FOLDER = re.compile(r"\w[\w-]*")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -41,8 +46,7 @@ def is_model_name(name: str) -> bool:
 def is_model_file(name: str) -> bool:
     """The name of a file of a kind that is read, without any folder before it."""
     flat = PurePath(name).name == name and not set(name) & set('\\:/<>|"?\0')
-    # PyTorch gives its pickles the ending .bin; the one such file here is our own raw table.
-    harmless = PurePath(name).suffix in SUFFIXES or name == DATA_FILE
+    harmless = PurePath(name).suffix in SUFFIXES or name in _TABLES
     return flat and harmless and not name.startswith(".")
 
 
@@ -100,6 +104,7 @@ class Entry:
         memory_bytes: About how much memory it needs to run.
         memory_basis: How that is known.
         files: Everything that is fetched, and nothing else ever is.
+        folders: Where they are in the repository, empty text for its top; here they lie together.
         unknown: What is not known, in words; may be empty.
     """
 
@@ -117,6 +122,7 @@ class Entry:
     memory_basis: str
     files: tuple[CatalogueFile, ...]
     unknown: str
+    folders: tuple[str, ...] = ("",)
 
     def answers_to(self, name: str) -> bool:
         """Whether a user may mean this model."""
@@ -162,6 +168,8 @@ def _entry(raw: object, where: str) -> Entry:
         "download_bytes": int, "memory_bytes": int, "memory_basis": str, "files": list,
         "unknown": str,
     }  # fmt: skip
+    if isinstance(raw, dict) and "folders" in raw:
+        kinds["folders"] = list
     data = _exact(raw, kinds, where, nullable={"revision"})
     where = f"{where} ({data['name']})"
     for key in ("aliases", "repositories", "languages"):
@@ -179,6 +187,7 @@ def _entry(raw: object, where: str) -> Entry:
         for key, right in (
             ("name", is_model_name(entry.name)),
             ("repositories", entry.repositories and all(map(_is_repository, entry.repositories))),
+            ("folders", entry.folders and all(map(_is_folder, entry.folders))),
             ("revision", entry.revision is None or _REVISION.fullmatch(entry.revision)),
             ("sizes", min(entry.download_bytes, entry.memory_bytes) > 0),
             ("files", len({file.name for file in entry.files}) == len(entry.files) > 0),
@@ -206,6 +215,12 @@ def _file(raw: object, where: str) -> CatalogueFile:
 
 def _is_repository(text: str) -> bool:
     return _REPOSITORY.fullmatch(text) is not None and ".." not in text
+
+
+def _is_folder(path: object) -> bool:
+    return path == "" or (
+        isinstance(path, str) and all(_FOLDER.fullmatch(part) for part in path.split("/"))
+    )
 
 
 def _exact(

@@ -52,6 +52,12 @@ class HubFile:
     size: int
     sha256: str | None
     git_sha1: str | None
+    folder: str = ""
+
+    @property
+    def path(self) -> str:
+        """Where it is in its repository."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
 def is_offline() -> bool:
@@ -97,17 +103,17 @@ class Hub:
             raise DownloadError(f"{repository}: the hub does not say the commit of its main branch")
         return commit
 
-    def files(self, repository: str, revision: str) -> dict[str, HubFile]:
-        """The files at the top of a repository, by name.
+    def files(self, repository: str, revision: str, folder: str = "") -> dict[str, HubFile]:
+        """The files at the top of a repository, or in one folder of it, by name.
 
         Raises:
             DownloadError: They could not be listed; ``status`` is 404 or 401 if there is no such
                 repository or revision.
         """
         url = f"{self.endpoint}/api/models/{repository}/tree/{quote(revision, safe='')}"
-        answer = self._json(url)
+        answer = self._json(f"{url}/{quote(folder)}" if folder else url)
         try:
-            listed = [_hub_file(raw) for raw in answer if raw["type"] == "file"]
+            listed = [_hub_file(raw, folder) for raw in answer if raw["type"] == "file"]
         except (TypeError, KeyError, AttributeError):
             raise DownloadError(f"{url}: the answer is not a list of files") from None
         return {file.name: file for file in listed}
@@ -135,7 +141,7 @@ class Hub:
         """
         from huggingface_hub import hf_hub_url
 
-        url = hf_hub_url(repository, file.name, revision=revision, endpoint=self.endpoint)
+        url = hf_hub_url(repository, file.path, revision=revision, endpoint=self.endpoint)
 
         def size() -> int:
             return part.stat().st_size if part.exists() else 0
@@ -266,10 +272,11 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return request
 
 
-def _hub_file(raw: dict[str, Any]) -> HubFile:
+def _hub_file(raw: dict[str, Any], folder: str) -> HubFile:
     lfs = raw.get("lfs")
     sha256 = lfs["oid"].removeprefix("sha256:").lower() if lfs else None
-    return HubFile(str(raw["path"]), int(raw["size"]), sha256, None if lfs else str(raw["oid"]))
+    name = str(raw["path"]).removeprefix(f"{folder}/" if folder else "")
+    return HubFile(name, int(raw["size"]), sha256, None if lfs else str(raw["oid"]), folder)
 
 
 def _continues(answer: http.client.HTTPResponse, begin: int) -> bool:

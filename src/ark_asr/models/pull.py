@@ -106,7 +106,7 @@ def _gather(
 
         known = entry.known_sha256(file.name)
         path = making / file.name
-        part = _begin(path, _cached(file.name, source.revision, entry))
+        part = _begin(path, _cached(file.path, source.revision, entry))
         hub.fetch(source.repository, source.revision, file, part, tell)
         sha256 = _accept(part, file, known)
         part.rename(path)
@@ -141,7 +141,9 @@ def find_source(entry: Entry, hub: Hub) -> Source:
     for repository in entry.repositories if entry.revision else entry.repositories[:1]:
         try:
             revision = entry.revision or hub.commit(repository)
-            listed = hub.files(repository, revision)
+            listed: dict[str, HubFile] = {}
+            for folder in entry.folders:
+                listed |= hub.files(repository, revision, folder)
         except DownloadError as error:
             if error.status not in (401, 403, 404):
                 raise
@@ -201,12 +203,12 @@ def _accept(part: Path, file: HubFile, known: str | None) -> str:
     return sha256
 
 
-def _cached(name: str, revision: str, entry: Entry) -> Path | None:
+def _cached(path: str, revision: str, entry: Entry) -> Path | None:
     """The file in the cache of the hub's own client, under any of the repository's names."""
     from huggingface_hub import try_to_load_from_cache
 
     for repository in entry.repositories:
-        found = try_to_load_from_cache(repository, name, revision=revision)
+        found = try_to_load_from_cache(repository, path, revision=revision)
         if isinstance(found, str) and Path(found).is_file():
             return Path(found)
     return None
