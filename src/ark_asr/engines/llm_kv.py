@@ -91,19 +91,16 @@ class LlmKvEngine(RowEngine[Cache]):
         self._table = np.empty((0, 0), np.float32)
 
     def _listen(self, mel: FloatArray) -> FloatArray:
+        size, length = self.config.encoder.hidden_size, mel.shape[1]
         (frames,) = self._encoder.run([_FRAMES], {_MELS: mel[None]})
-        expected = (1, (mel.shape[1] + 1) // 2, self.config.encoder.hidden_size)
-        if frames.shape != expected:
-            raise ModelFormatError(
-                f"{self._encoder.path}: made {list(frames.shape)} of {mel.shape[1]} log-mel "
-                f"frames, expected {list(expected)}"
-            )
-        slots, merge = self.config.audio_slots(mel.shape[1]), self.config.merge_factor
+        _check_shape(self._encoder, frames, (1, (length + 1) // 2, size), length)
+        slots, merge = self.config.audio_slots(length), self.config.merge_factor
         # What is left over is dropped; zeros complete a clip that is too short for one embedding.
-        merged = np.zeros((slots * merge, expected[2]), np.float32)
+        merged = np.zeros((slots * merge, size), np.float32)
         heard = frames[0, : len(merged)]
         merged[: len(heard)] = heard
         (audio,) = self._adapter.run([_AUDIO], {_MERGED: merged.reshape(1, slots, -1)})
+        _check_shape(self._adapter, audio, (1, slots, self._hidden), length)
         embeddings: FloatArray = audio[0]
         return embeddings
 
@@ -118,3 +115,11 @@ class LlmKvEngine(RowEngine[Cache]):
 
     def _run(self, cache: Cache, position: int, embeds: FloatArray) -> FloatArray:
         return self._caches.run(cache, position, embeds)
+
+
+def _check_shape(graph: Graph, made: FloatArray, expected: tuple[int, ...], length: int) -> None:
+    if made.shape != expected:
+        raise ModelFormatError(
+            f"{graph.path}: made {list(made.shape)} of {length} log-mel frames, expected "
+            f"{list(expected)}"
+        )

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from ark_asr.errors import ModelFormatError
 from ark_asr.models.config import ModelConfig, read_json
 from ark_asr.models.onnx_file import OnnxFile
-from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.models.tokenizer import IM_END, Tokenizer
 from ark_asr.types import IntArray
 
-MANIFEST_FILE = "runtime_manifest.json"
+RUNTIME_FILE = "runtime_manifest.json"
 _ENCODER = "audio_encoder_whisper*.onnx"
 _ADAPTER = "audio_encoder_adapter*.onnx"
 _EMBEDDING = "embedding_*.onnx"
@@ -60,7 +60,7 @@ class LlmKvFolder:
             ModelFormatError: A graph is missing, or there are several and none is named.
         """
         folder = Path(folder)
-        path = folder / MANIFEST_FILE
+        path = folder / RUNTIME_FILE
         manifest = read_json(path) if path.is_file() else {}
 
         def choose(key: str, pattern: str) -> Path:
@@ -71,7 +71,7 @@ class LlmKvFolder:
             if not found:
                 raise ModelFormatError(f"{folder}: has no {pattern}")
             raise ModelFormatError(
-                f"{folder}: has {', '.join(path.name for path in found)}; say in {MANIFEST_FILE} "
+                f"{folder}: has {', '.join(path.name for path in found)}; say in {RUNTIME_FILE} "
                 f"which is to be run: {key!r}"
             )
 
@@ -108,12 +108,12 @@ class LlmKvFolder:
         """
         config = tokenizer.config
         text = config.decoder
-        manifest = self.decoder.parent / MANIFEST_FILE
+        manifest_file = self.decoder.parent / RUNTIME_FILE
         for where, data, key, expected in (
-            (manifest, self.manifest, "audio_token_id", config.audio_token_id),
-            (manifest, self.manifest, "audio_merge_factor", config.merge_factor),
-            (manifest, self.manifest, "audio_encoder_hidden_size", config.encoder.hidden_size),
-            (manifest, self.manifest, "im_end_token_id", tokenizer.id_of(tokenizer.eos_token)),
+            (manifest_file, self.manifest, "audio_token_id", config.audio_token_id),
+            (manifest_file, self.manifest, "audio_merge_factor", config.merge_factor),
+            (manifest_file, self.manifest, "audio_encoder_hidden_size", config.encoder.hidden_size),
+            (manifest_file, self.manifest, "im_end_token_id", tokenizer.raw.token_to_id(IM_END)),
             (self.numbers_file, self.numbers, "hidden_size", text.hidden_size),
             (self.numbers_file, self.numbers, "num_layers", text.layers),
             (self.numbers_file, self.numbers, "num_attention_heads", text.heads),
@@ -124,7 +124,7 @@ class LlmKvFolder:
                     f"{where}: {key} is {found!r}, but config.json and the tokenizer say {expected}"
                 )
         for where, data, key in (
-            (manifest, self.manifest, "asr_block_token_id_from"),
+            (manifest_file, self.manifest, "asr_block_token_id_from"),
             (self.numbers_file, self.numbers, "max_total_len"),
         ):
             if type(found := data.get(key, 1)) is not int:
