@@ -83,18 +83,30 @@ def pool(rows: FloatArray, count: int) -> FloatArray:
 class Audio8Engine(RowEngine[list[FloatArray]]):
     """A loaded bundle.
 
+    Args:
+        folder: Its graphs, their tables in a folder beside them or among them.
+        threads: Threads of each graph; ``None`` for one per physical core that may be used.
+
+    Raises:
+        ModelNotFoundError: A file is missing.
+        ModelFormatError: A file is not what it must be.
+        OptionError: ``threads`` is not positive.
+
     Attributes:
         tokenizer: The text side, with the longest clip that this bundle's graphs can take.
         output_ids: Token id of each logits column, int64 ``[columns]``, ascending.
         max_positions: Positions that one row can hold.
     """
 
-    def __init__(self, folder: Path, audio: Graph, prefill: Graph, decode: Graph) -> None:
-        self._audio, self._prefill, self._decode = audio, prefill, decode
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
         tables = folder / _TABLES if (folder / _TABLES).is_dir() else folder
         self._table = map_npy(tables / _EMBEDDING_FILE, 2)
         vocab_size, hidden = self._table.shape
         self._projector = Projector.load(tables / _PROJECTOR_FILE, hidden)
+        self._audio = Graph(_first(folder, "audio_hidden", _AUDIO_ENDINGS), threads)
+        decode = _first(folder, "lm_cache_decode", _DECODER_ENDINGS)
+        prefill = decode.with_name(decode.name.replace("decode", "prefill"))
+        self._prefill, self._decode = Graph(prefill, threads), Graph(decode, threads)
         bins, self._frames = self._check_audio()
         positions = self._check_decoder(vocab_size, hidden)
         self.tokenizer = Audio8Tokenizer.load(
@@ -110,21 +122,8 @@ class Audio8Engine(RowEngine[list[FloatArray]]):
 
     @classmethod
     def load(cls, folder: str | Path, *, threads: int | None = None) -> Audio8Engine:
-        """Open a bundle; of several precisions int8, then int4.
-
-        Raises:
-            ModelNotFoundError: A file is missing.
-            ModelFormatError: A file is not what it must be.
-            OptionError: ``threads`` is not positive.
-        """
-        folder = Path(folder)
-        audio = folder / f"audio_hidden{_ending(folder, 'audio_hidden', _AUDIO_ENDINGS)}.onnx"
-        ending = _ending(folder, "lm_cache_decode", _DECODER_ENDINGS)
-        paths = (
-            audio,
-            *(folder / f"lm_cache_{part}{ending}.onnx" for part in ("prefill", "decode")),
-        )
-        return cls(folder, *(Graph(path, threads) for path in paths))
+        """Open a bundle, of several precisions int8, then int4; errors as for the class."""
+        return cls(Path(folder), threads)
 
     def embed_audio(self, mels: Sequence[FloatArray]) -> list[FloatArray]:
         """Log-mels ``[bins, F_i]`` to audio embeddings ``[N_i, hidden]``, in the same order.
@@ -221,10 +220,10 @@ class Audio8Engine(RowEngine[list[FloatArray]]):
         return last
 
 
-def _ending(folder: Path, stem: str, endings: Sequence[str]) -> str:
-    for ending in endings:
-        if (folder / f"{stem}{ending}.onnx").is_file():
-            return ending
-    raise ModelNotFoundError(
-        f"{folder}: has no {' or '.join(f'{stem}{ending}.onnx' for ending in endings)}"
-    )
+def _first(folder: Path, stem: str, endings: Sequence[str]) -> Path:
+    """The first of a graph's precisions that is there."""
+    paths = [folder / f"{stem}{ending}.onnx" for ending in endings]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise ModelNotFoundError(f"{folder}: has none of {', '.join(path.name for path in paths)}")
