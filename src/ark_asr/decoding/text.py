@@ -19,6 +19,7 @@ _TURN = re.compile(
 )
 _TEXT = "<|text|>"
 _MARKER = re.compile(r"<\|[^\s<>|]*\|>")
+_PART = re.compile(r"\S+")
 _LEADING = re.compile(r"\A(?:[\s,.;:!?]|-(?!\.?\d))+")
 
 
@@ -27,8 +28,16 @@ def clean(raw_text: str) -> str:
 
     Never raises, and cleaning twice changes nothing more.
     """
-    text = _TURN.split(raw_text, maxsplit=1)[0]
-    text = text.partition(_TEXT)[2] if _TEXT in text else text
-    # A space, not nothing: what stood on either side must not join into a new marker.
-    text = " ".join(_MARKER.sub(" ", text).split())
-    return _LEADING.sub("", text)
+    return " ".join(raw_text[first:end] for first, end in kept(raw_text))
+
+
+def kept(raw_text: str) -> list[tuple[int, int]]:
+    """The parts of an answer that `clean` keeps and joins by single spaces, as ``(first, end)``."""
+    turn = _TURN.search(raw_text)
+    end = turn.start() if turn else len(raw_text)
+    begin = raw_text.find(_TEXT, 0, end)
+    begin = 0 if begin < 0 else begin + len(_TEXT)
+    # Spaces, not nothing: what stood on either side must not join into a new marker.
+    text = " " * begin + _MARKER.sub(lambda m: " " * len(m[0]), raw_text[begin:end])
+    leading = _LEADING.match(text)
+    return [m.span() for m in _PART.finditer(text, leading.end() if leading else 0)]
