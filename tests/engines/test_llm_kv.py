@@ -221,7 +221,9 @@ def test_files_that_contradict_each_other(broken, name, changes, expected):
 def test_another_number_of_layers(broken):
     (broken / "llm_kv_cpu_fp32.json").unlink()
     edit_json(broken / "config.json", num_hidden_layers=3)
-    assert "llm_kv_cpu_fp32.onnx: its inputs are" in refusal(broken)
+    message = refusal(broken)
+    assert "llm_kv_cpu_fp32.onnx: its inputs are" in message
+    assert message.endswith("; missing: cache_key_2, cache_value_2")
 
 
 def test_an_axis_that_cannot_be_told(broken):

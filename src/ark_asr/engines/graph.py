@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,10 @@ class Graph:
         missing = [name for name in names if name not in self._inputs]
         unknown = [name for name in self._inputs if name not in names]
         if missing or unknown:
+            wrong = f"; missing: {_list(missing)}" if missing else ""
+            wrong += f"; not known: {_list(unknown)}" if unknown else ""
             raise ModelFormatError(
-                f"{self.path}: its inputs are {_list(self.inputs)}, expected {_list(names)}"
+                f"{self.path}: its inputs are {_list(self.inputs)}, expected {_list(names)}{wrong}"
             )
 
     def input(self, name: str, *axes: int, kind: str = "float") -> list[int]:
@@ -78,29 +81,21 @@ class Graph:
         Raises:
             ModelFormatError: The graph cannot take what its contract says it takes.
         """
-        try:
+        with running(self.path):
             found: list[NDArray[Any]] = self.session.run(outputs, feeds)
-        except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
-            raise self._failed(error) from None
         return found
 
     def run_values(
         self, outputs: Sequence[str], feeds: Mapping[str, ort.OrtValue]
     ) -> list[ort.OrtValue]:
         """As `run`, on the runtime's own arrays: what goes out can go in again uncopied."""
-        try:
+        with running(self.path):
             found: list[ort.OrtValue] = self.session.run_with_ort_values(outputs, feeds)
-        except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
-            raise self._failed(error) from None
         return found
 
     def close(self) -> None:
         """Give back memory and the file."""
         self.session = None
-
-    def _failed(self, error: Exception) -> ModelFormatError:
-        reason = str(error).strip().splitlines()[0][:300]
-        return ModelFormatError(f"{self.path}: it does not run ({reason})")
 
     def _check(
         self,
@@ -121,6 +116,20 @@ class Graph:
                 f"tensor({kind}) {_shape(axes)}"
             )
         return shape
+
+
+@contextmanager
+def running(name: Path | str) -> Iterator[None]:
+    """Around a run of the runtime: what it raises becomes one line.
+
+    Raises:
+        ModelFormatError: The graph ``name`` does not run.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
+        reason = str(error).strip().splitlines()[0][:300]
+        raise ModelFormatError(f"{name}: it does not run ({reason})") from None
 
 
 def _fits(size: int, expected: int) -> bool:
