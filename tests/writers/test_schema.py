@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from typing import get_args
 
 import pytest
 
-from ark_asr.types import Segment, Timings, Transcript, Word
+from ark_asr.types import FLAGS, Alternative, Segment, Timings, Transcript, Trouble, Word
 from ark_asr.writers import get_writer
 from ark_asr.writers.records import VERSION
 
@@ -77,6 +78,7 @@ TRANSCRIPTS = [
                 ("cancelled",),
                 (Word(3.1, 3.50004, "two", 0.98765, "Speaker B"),),
                 "Speaker A",
+                (Alternative("too", 0.123456), Alternative("", None)),
             ),
         ),
         4.0004,
@@ -101,6 +103,19 @@ def test_jsonl_fits_its_schema(schemas, transcript):
     assert len(lines) == len(transcript.segments)
     for line in lines:
         check(json.loads(line), schemas[1])
+
+
+def test_every_reason_code_is_documented(root):
+    page = (root / "docs" / "json-schema.md").read_text(encoding="utf-8")
+    section = page.split("## Reason codes")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([a-zA-Z:-]+)` \|", section, re.MULTILINE)
+    troubles = get_args(Trouble)
+    documented = [
+        code
+        for row in rows
+        for code in ([row] if "CODE" not in row else [row.replace("CODE", it) for it in troubles])
+    ]
+    assert sorted(documented) == sorted(FLAGS)
 
 
 def test_the_check_itself_finds_faults(schemas):

@@ -154,8 +154,9 @@ def test_lrc():
     )
     karaoke = render("lrc", TALK, karaoke=True).splitlines()
     assert karaoke[3] == "[00:00.25]Speaker A: <00:00.25>Hello <00:00.80>there, <00:01.45>Tom."
-    late = said(5400, 5401, "late")
-    assert "[90:00.00]late" in render("lrc", replace(TALK, segments=(late,)))
+    late = render("lrc", replace(TALK, segments=(said(5400, 5401, "late"),)))
+    assert "[length:90:01]\n" in late
+    assert "[90:00.00]late\n" in late
 
 
 def test_lrc_has_one_line_a_cue():

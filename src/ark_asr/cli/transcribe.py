@@ -20,7 +20,7 @@ from ark_asr.cli.subtitles import (
     SubtitleFlags,
 )
 from ark_asr.cli.times import parse_time
-from ark_asr.errors import ArkError
+from ark_asr.errors import ArkError, OptionError
 
 if TYPE_CHECKING:
     from ark_asr.pipeline import Recognizer
@@ -84,6 +84,11 @@ def transcribe(
             karaoke,
         )
         outputs = plan_outputs(files, format_ or ["txt"], output_dir, subtitles)
+        if subtitles.need_words:
+            raise OptionError(
+                "--highlight-words and --karaoke need word times, which are not measured here; "
+                "use ark-asr convert-format on a json that has them"
+            )
         first, last = (None if text is None else parse_time(text) for text in (begin, end))
 
         from ark_asr.pipeline import Recognizer

@@ -29,7 +29,9 @@ class LrcWriter(Writer):
     def _render(self, transcript: Transcript) -> str:
         if self._options.karaoke:
             require_words(transcript)
-        head = [f"[length:{_clock(transcript.duration)[:-3]}]", "[re:ark-asr]"]
+        # The duration is that of the part that was asked for, which need not be the first one.
+        length = max([transcript.duration, *(segment.end for segment in transcript.segments)])
+        head = [f"[length:{_clock(length)[:-3]}]", "[re:ark-asr]"]
         if transcript.source:
             head.insert(0, f"[ti:{' '.join(PurePath(transcript.source).stem.split())}]")
         found = [
