@@ -14,7 +14,8 @@ EXAMPLES = {
     "checkpoint": "model.safetensors config.json",
     "llm-kv": "llm_kv_cpu_fp32_int8.onnx audio_encoder_whisper_int8.onnx "
     "audio_encoder_adapter_int8.onnx embedding_fp32.onnx config.json",
-    "speech-llm": "encoder_int8.onnx embed_tokens_int8.onnx decoder_int8.onnx config.json vocab.json",
+    "speech-llm": "encoder_int8.onnx embed_tokens_int8.onnx decoder_int8.onnx config.json "
+    "vocab.json",
     "audio8": "lm_cache_prefill_int8.onnx lm_cache_decode_int8.onnx audio_hidden_int8.onnx "
     "metadata.json tokenizer.json",
 }
