@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 
 from ark_asr.errors import TranscriptError
+from ark_asr.types import Word
 from ark_asr.writers import get_writer, parse_transcripts, read_transcripts
 from ark_asr.writers.rounding import rounded
-from transcripts import TALK, transcripts
+from transcripts import TALK, said, transcripts
 
 WRITTEN = json.loads(get_writer("json").render(TALK))
 
@@ -47,6 +48,14 @@ def test_rounding_twice_changes_nothing(transcript):
 def test_jsonl_of_several_recordings():
     both = "".join(get_writer("jsonl").render(replace(TALK, source=name)) for name in "ab")
     assert [read.source for read in parse(both)] == ["a", "b"]
+
+
+def test_a_word_may_hold_a_no_break_space():
+    word = Word(0.0, 1.0, "Bonjour\u00a0!", 0.5, "Mme\u00a0X")
+    talk = replace(TALK, segments=(said(0.0, 1.0, word.text, words=(word,)),))
+    (read,) = parse(get_writer("json").render(talk))
+    assert read.segments[0].words == (word,)
+    assert get_writer("srt").render(read).endswith("Mme\u00a0X: Bonjour\u00a0!\n")
 
 
 def test_files_by_other_hands(tmp_path):
@@ -109,6 +118,7 @@ def broken(**changes):
         (broken(segments__0__flags=[1]), "'flags' is [1]; it must be a list of texts"),
         (broken(segments__0__text="\ud800"), "'text' is \"\\ud800\"; it must be text"),
         (broken(segments__0__speaker=" A"), "'speaker' is \" A\"; it must be a name or null"),
+        (broken(segments__0__speaker="A\tB"), "it must be a name or null"),
         (broken(segments__0__words__1__start=0.3), "segments[0]: words[1]: 0.3 to 1.4 s is not"),
         (broken(segments__0__words__2__end=2), "segments[0]: words[2]: 1.45 to 2 s is not a time"),
         (broken(segments__0__words__0__text=""), "words[0]: 'text' is \"\"; it must be"),

@@ -126,7 +126,8 @@ def cut(piece: Piece, room: int) -> list[Piece]:
 
 def _of_words(segment: Segment) -> tuple[Piece, ...]:
     """The words as pieces; none if they do not spell the text."""
-    text, at, found = segment.text, 0, []
+    text, at = segment.text, 0
+    found: list[Piece] = []
     for word in segment.words:
         begin = text.find(word.text, at)
         if begin < 0 or text[at:begin].strip() or _SPACES.search(word.text):

@@ -81,11 +81,11 @@ class _Record:
         return value
 
     def name(self, key: str) -> str | None:
-        """Text without white space at its ends; null, or not there, is none."""
+        """One line without white space at its ends; null, or not there, is none."""
         if not self.has(key):
             return None
         value = self.text(key)
-        if not value or value != " ".join(value.split()):
+        if value != value.strip() or len(value.splitlines()) != 1 or "\t" in value:
             self.fail(key, "a name or null")
         return value
 
