@@ -30,8 +30,9 @@ if TYPE_CHECKING:
         ModelNotFoundError,
         OptionError,
         TranscriptError,
+        TroubleError,
     )
-    from ark_asr.pipeline import LiveSession, Recognizer, load
+    from ark_asr.pipeline import Journal, LiveSession, Recognizer, load
     from ark_asr.types import (
         LiveEvent,
         LiveOptions,
@@ -49,9 +50,9 @@ _HOMES = {
     "ark_asr.errors": (
         "ArkError", "ArkWarning", "AudioDecodeError", "AudioError", "AudioNotFoundError",
         "AudioWarning", "MissingExtraError", "ModelError", "ModelFormatError",
-        "ModelNotFoundError", "OptionError", "TranscriptError",
+        "ModelNotFoundError", "OptionError", "TranscriptError", "TroubleError",
     ),
-    "ark_asr.pipeline": ("LiveSession", "Recognizer", "load"),
+    "ark_asr.pipeline": ("Journal", "LiveSession", "Recognizer", "load"),
     "ark_asr.types": (
         "LiveEvent", "LiveOptions", "Progress", "Segment", "Timings", "TranscribeOptions",
         "Transcript", "Word",
@@ -66,6 +67,7 @@ __all__ = [
     "AudioError",
     "AudioNotFoundError",
     "AudioWarning",
+    "Journal",
     "LiveEvent",
     "LiveOptions",
     "LiveSession",
@@ -81,6 +83,7 @@ __all__ = [
     "TranscribeOptions",
     "Transcript",
     "TranscriptError",
+    "TroubleError",
     "Word",
     "__version__",
     "load",

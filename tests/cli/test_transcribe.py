@@ -259,3 +259,49 @@ def test_a_real_ctrl_c(one, tmp_path, byte_checkpoint):
         rest = process.stderr.read()
     assert (process.returncode, rest) == (130, "ark-asr: interrupted\n")
     assert not out.exists()
+
+
+LOOP = "and so on " * 40
+
+
+def test_strict_ends_with_1_and_names_the_seconds(program, one, two, tmp_path):
+    arguments = (one, two, "--no-vad", "--strict", "-o", tmp_path / "out")
+    result = program(*arguments, says=["fine", LOOP, LOOP, LOOP])
+    assert result.exit_code == 1
+    assert f"{two}: 0.00 to 2.00 s were not understood (loop)" in result.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["one.txt"]
+
+
+def test_a_recording_that_cannot_be_used_outweighs_one_that_was_not_understood(program, one):
+    result = program(one, "nothing.wav", "--no-vad", "--strict", says=[LOOP, LOOP, LOOP])
+    assert result.exit_code == 2
+
+
+def test_resume_needs_a_place_and_a_file(program, one, tmp_path):
+    result = program(one, "--resume", says=["x"])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "--output-dir" in result.stderr
+    result = program("-", "--resume", "-o", tmp_path, says=["x"], input=b"RIFF")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "--resume needs files" in result.stderr
+
+
+def test_an_interrupted_run_goes_on_and_leaves_nothing_behind(program, tmp_path):
+    recording, out = wav(tmp_path / "in" / "long.wav", 70), tmp_path / "out"
+    arguments = (recording, "--no-vad", "-q", "--batch-size", "1", "--resume", "-o", out)
+    result = program(*arguments, says=["one", "two", "three", "four"], interrupted_at=2)
+    assert result.exit_code == 130
+    assert [path.name for path in out.iterdir()] == [".long.ark-asr-journal"]
+    result = program(*arguments, says=["three", "four"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [path.name for path in out.iterdir()] == ["long.txt"]
+    assert (out / "long.txt").read_text().split() == ["one", "two", "three"]
+
+
+def test_with_another_option_it_does_not_go_on(program, tmp_path):
+    recording, out = wav(tmp_path / "in" / "long.wav", 70), tmp_path / "out"
+    arguments = (recording, "--no-vad", "--resume", "-o", out)
+    program(*arguments, says=["one", "two", "three"], interrupted_at=1)
+    result = program(*arguments, "--context", "4", says=["one", "two", "three"])
+    assert result.exit_code == 2
+    assert "was begun with another options" in result.stderr

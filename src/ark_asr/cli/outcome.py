@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 import typer
 
-from ark_asr.errors import ArkError, MissingExtraError
+from ark_asr.errors import ArkError, MissingExtraError, TroubleError
 
+NOT_UNDERSTOOD = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -36,9 +37,16 @@ def needs_extra(what: str, extra: str) -> Iterator[None]:
 
 @contextmanager
 def outcome() -> Iterator[None]:
-    """Turn what a verb raises into its exit code: 2 for what a user can mend, 130 for Ctrl-C."""
+    """Turn what a verb raises into its exit code.
+
+    2 for what a user can mend, 1 where ``--strict`` found a clip that was not understood, 130 for
+    Ctrl-C.
+    """
     try:
         yield
+    except TroubleError as error:
+        say(str(error))
+        raise typer.Exit(NOT_UNDERSTOOD) from None
     except ArkError as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None

@@ -76,6 +76,18 @@ class Outputs:
         stem = "stdin" if source == STDIN else Path(source).stem
         return self.folder / f"{stem}.{suffix}"
 
+    def journal(self, source: str) -> Path:
+        """Where a run that may be interrupted notes what is finished; its folder is made.
+
+        Raises:
+            OptionError: There is no folder, or the recording cannot be read twice.
+        """
+        if source == STDIN:
+            raise OptionError("standard input (-) cannot be read again; --resume needs files")
+        path = self.path(source, "ark-asr-journal")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.with_name(f".{path.name}")
+
     def announce(self, source: str) -> None:
         """Print whose text follows, where several come as plain text."""
         if self.many and self.plain:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ark_asr.cli.outcome import BAD_INPUT, outcome, say
+from ark_asr import __version__
+from ark_asr.cli.outcome import BAD_INPUT, NOT_UNDERSTOOD, outcome, say
 from ark_asr.cli.outputs import Formats, OutputDir, Outputs, plan_outputs, put
 from ark_asr.cli.progress import ProgressLine
 from ark_asr.cli.subtitles import (
@@ -20,7 +21,7 @@ from ark_asr.cli.subtitles import (
     SubtitleFlags,
 )
 from ark_asr.cli.times import parse_time
-from ark_asr.errors import ArkError, OptionError
+from ark_asr.errors import ArkError, OptionError, TroubleError
 
 if TYPE_CHECKING:
     from ark_asr.pipeline import Recognizer
@@ -59,6 +60,18 @@ def transcribe(
         bool,
         typer.Option("--vad/--no-vad", help="Look for speech first, or take the whole recording."),
     ] = True,
+    context: Annotated[
+        int,
+        typer.Option(metavar="N", help="Tokens of the text before that each clip goes on from."),
+    ] = 0,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="A clip that is not understood is an error (exit code 1)."),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where an interrupted run ended; with --output-dir."),
+    ] = False,
     max_line_width: MaxLineWidth = None,
     max_line_count: MaxLineCount = None,
     min_cue_duration: MinCueDuration = None,
@@ -71,7 +84,8 @@ def transcribe(
     """Write down what is said in recordings.
 
     Text goes to standard output as it gets ready, progress to standard error. A recording that
-    cannot be used is named, the others are still done, and the exit code is 2.
+    cannot be used is named, the others are still done, and the exit code is 2; it is 1 if the only
+    thing wrong is that --strict found a clip that was not understood.
     """
     with outcome():
         subtitles = SubtitleFlags(
@@ -94,18 +108,22 @@ def transcribe(
         from ark_asr.pipeline import Recognizer
         from ark_asr.types import TranscribeOptions
 
-        options = TranscribeOptions(begin=first, end=last, batch_size=batch_size, vad=vad)
-        failed = False
+        options = TranscribeOptions(
+            begin=first, end=last, batch_size=batch_size, vad=vad, context=context, strict=strict
+        )
+        if resume and output_dir is None:
+            raise OptionError("--resume keeps what is finished in --output-dir; name a folder")
+        codes = {0}
         with Recognizer.load(model, engine=engine, threads=threads) as recognizer:
             for source in files:
                 outputs.announce(source)
                 try:
-                    _one(recognizer, source, options, outputs, quiet=quiet)
+                    _one(recognizer, source, options, outputs, resume=resume, quiet=quiet)
                 except (ArkError, OSError) as error:
-                    failed = True
+                    codes.add(NOT_UNDERSTOOD if isinstance(error, TroubleError) else BAD_INPUT)
                     say(str(error))
-        if failed:
-            raise typer.Exit(BAD_INPUT)
+        if code := max(codes):
+            raise typer.Exit(code)
 
 
 def _one(
@@ -114,11 +132,14 @@ def _one(
     options: TranscribeOptions,
     outputs: Outputs,
     *,
+    resume: bool,
     quiet: bool,
 ) -> None:
     """One recording from sound to all its outputs."""
+    from ark_asr.pipeline import Journal
     from ark_asr.writers.plain import TxtWriter
 
+    journal = Journal(outputs.journal(source), f"ark-asr {__version__}") if resume else None
     line = ProgressLine(source, show=not quiet)
 
     def report(progress: Progress) -> None:
@@ -129,10 +150,12 @@ def _one(
         line.update(progress)
 
     try:
-        transcript = recognizer.transcribe(source, options, progress=report)
+        transcript = recognizer.transcribe(source, options, progress=report, journal=journal)
     finally:
         line.close()
     for warning in transcript.warnings:
         say(warning)
     if not outputs.plain:
         outputs.deliver(transcript, source, quiet=quiet)
+    if journal is not None:
+        journal.remove()

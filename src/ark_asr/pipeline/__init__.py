@@ -1,11 +1,13 @@
 """The road itself: from a recording to its transcript."""
 
 from ark_asr.audio.capture import Microphone, Pump, file_blocks, paced, pcm_blocks
+from ark_asr.pipeline.journal import Journal
 from ark_asr.pipeline.live import LiveSession
 from ark_asr.pipeline.many import Task
 from ark_asr.pipeline.recognizer import Recognizer, load
 
 __all__ = [
+    "Journal",
     "LiveSession",
     "Microphone",
     "Pump",
