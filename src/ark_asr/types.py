@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
 
+WordTimes: TypeAlias = Literal["attention", "estimate"]
 StopReason: TypeAlias = Literal["end", "length", "guard", "cancelled"]
 Trouble: TypeAlias = Literal["loop", "too-many-tokens", "empty", "unsure", "drift"]
 Retry: TypeAlias = Literal["shorter", "padded", "no-repeats", "context"]
@@ -117,7 +118,8 @@ class Word:
         start: Seconds from the start of the recording.
         end: Seconds from the start of the recording; never before ``start``.
         text: As it stands in the segment's text, its punctuation included, no space around it.
-        confidence: Probability that the word is right, 0 to 1.
+        confidence: Probability that the word is right, 0 to 1; the product of its tokens' own
+            probabilities if the model was not calibrated.
         speaker: Who said it, where speakers were told apart.
     """
 
@@ -137,7 +139,8 @@ class Segment:
         end: Seconds from the start of the recording.
         text: Cleaned text.
         raw_text: The decoder's own words, control tokens included.
-        confidence: Geometric mean of the token probabilities, 0 to 1; ``None`` if nothing was said.
+        confidence: Share of its words that is expected to be right, 0 to 1; of a model that was not
+            calibrated, the geometric mean of the token probabilities. ``None`` if nothing was said.
         tokens: Number of tokens chosen.
         flags: Reason codes of anything unusual; see `FLAGS`.
         words: In order of time, not overlapping, inside the segment; empty if they were not asked
@@ -167,6 +170,7 @@ class Timings:
     features: float = 0.0
     encoder: float = 0.0
     decoder: float = 0.0
+    words: float = 0.0
 
     @property
     def rtf(self) -> float:
@@ -231,6 +235,9 @@ class TranscribeOptions:
             are then decoded one after another. 0: each clip for itself.
         mend: Try a clip again that a guard has found fault with.
         strict: A clip that stays in trouble is an error.
+        words: Give each segment its words, with times and confidence.
+        word_times: Where times come from: ``attention``, which not every layout of a model shows,
+            or ``estimate``, which spreads the words over the sound by their letters.
     """
 
     begin: float | None = None
@@ -243,6 +250,8 @@ class TranscribeOptions:
     context: int = 0
     mend: bool = True
     strict: bool = False
+    words: bool = False
+    word_times: WordTimes = "attention"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 from ark_asr.errors import OptionError
-from ark_asr.types import TranscribeOptions
+from ark_asr.types import TranscribeOptions, WordTimes
 
 
 def check_options(options: TranscribeOptions) -> None:
@@ -32,3 +33,7 @@ def check_options(options: TranscribeOptions) -> None:
         raise OptionError(f"vad is {options.vad!r}; it must be True, False or None")
     if not isinstance(options.gain, int | float) or not 0 < options.gain < math.inf:
         raise OptionError(f"gain is {options.gain!r}; it must be a positive number")
+    if options.word_times not in get_args(WordTimes):
+        raise OptionError(
+            f"word_times is {options.word_times!r}; it must be {' or '.join(get_args(WordTimes))}"
+        )

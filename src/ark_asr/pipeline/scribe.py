@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from ark_asr.decoding.text import clean
 from ark_asr.engines.base import Engine
+from ark_asr.models.calibration import Calibration
 from ark_asr.models.tokenizer import TextCodec
+from ark_asr.pipeline.confidence import Confidence
 from ark_asr.pipeline.listener import Heard, Listener
 from ark_asr.pipeline.mending import Mender
 from ark_asr.pipeline.stopwatch import Stopwatch
+from ark_asr.pipeline.words import WordTimer
 from ark_asr.types import Audio, Segment, TranscribeOptions
 
 
@@ -23,6 +25,11 @@ class Scribe:
         options: How to transcribe.
         watch: Where the time of each stage is added.
         cancelled: Asked before every token.
+        calibration: What was measured of the model, if it was.
+
+    Raises:
+        OptionError: What is asked for is not to be had of the engine.
+        ModelFormatError: Nor of the files of the model.
 
     Attributes:
         listener: What hears the pieces.
@@ -36,10 +43,16 @@ class Scribe:
         options: TranscribeOptions,
         watch: Stopwatch,
         cancelled: Callable[[], bool],
+        *,
+        calibration: Calibration | None = None,
     ) -> None:
         self.listener = Listener(engine, tokenizer, options, watch, cancelled)
         self.mender = Mender(self.listener, tokenizer.features.clip_seconds, retry=options.mend)
         self._tokenizer = tokenizer
+        self._confidence = Confidence(tokenizer, calibration.confidence if calibration else None)
+        self._timer = (
+            WordTimer(engine, tokenizer, options, calibration, watch) if options.words else None
+        )
 
     def write(self, pieces: Sequence[Audio]) -> tuple[Segment, ...]:
         """One batch through the model, in order."""
@@ -50,13 +63,13 @@ class Scribe:
         hypothesis = heard.hypothesis
         raw_text = self._tokenizer.decode(hypothesis.token_ids)
         text = clean(raw_text)
-        count = len(hypothesis.token_ids)
         return Segment(
             start=heard.start,
             end=heard.end,
             text=text,
             raw_text=raw_text,
-            confidence=math.exp(sum(hypothesis.logprobs) / count) if text else None,
-            tokens=count,
+            confidence=self._confidence.of_text(hypothesis) if text else None,
+            tokens=len(hypothesis.token_ids),
             flags=heard.flags,
+            words=self._timer.words(heard) if self._timer else (),
         )
