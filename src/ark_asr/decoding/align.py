@@ -8,6 +8,8 @@ one token or to a pause before a word; pauses are where the sound is quiet. The 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -93,6 +95,23 @@ def align(
         [np.searchsorted(path, [state, state + 1]) for state in range(1, 2 * tokens, 2)]
     )
     return _with_tails(spans, level > faded, round(_TAIL_SECONDS / FRAME_SECONDS))
+
+
+def spread(lengths: Sequence[int], level: FloatArray) -> FloatArray:
+    """Frames of words from their letters alone, between the first and the last loud frame.
+
+    Args:
+        lengths: Letters of each word; each has a space behind it.
+        level: Loudness in dB, ``[frames]``.
+
+    Returns:
+        float ``[words, 2]``: first frame and the one after the last, not whole numbers.
+    """
+    sounding = np.flatnonzero(level > _thresholds(level)[0])
+    ends = np.cumsum(np.array([0, *lengths]) + 1)
+    edges = sounding[0] + (ends - 1) / (ends[-1] - 1) * (sounding[-1] + 1 - sounding[0])
+    frames: FloatArray = np.stack([edges[:-1], edges[1:]], axis=1)
+    return frames
 
 
 def _between_slots(attention: FloatArray, frames: int, slot_frames: float) -> FloatArray:

@@ -21,6 +21,7 @@ from ark_asr.audio import SAMPLE_RATE, WINDOW, ClipCutter, CutOptions, Detector
 from ark_asr.decoding.text import clean
 from ark_asr.engines.base import Engine
 from ark_asr.errors import AudioError, OptionError
+from ark_asr.models.calibration import Calibration
 from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.options import check_options
 from ark_asr.pipeline.scribe import Scribe
@@ -46,6 +47,7 @@ class LiveSession:
         transcribe: How utterances are written down.
         detector: Tells speech from silence; Silero VAD if missing.
         clock: Seconds; what the machine needs is measured with it.
+        calibration: What was measured of the model, if it was.
     """
 
     def __init__(
@@ -57,10 +59,13 @@ class LiveSession:
         *,
         detector: Detector | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        calibration: Calibration | None = None,
     ) -> None:
         check_options(transcribe)
         check_live_options(options)
-        self._scribe = Scribe(engine, tokenizer, transcribe, Stopwatch(), lambda: False)
+        self._scribe = Scribe(
+            engine, tokenizer, transcribe, Stopwatch(), lambda: False, calibration=calibration
+        )
         self._tokenizer = tokenizer
         self._options = options
         self._clock = clock

@@ -14,6 +14,7 @@ from ark_asr.audio import Source
 from ark_asr.engines import load_model
 from ark_asr.engines.base import Engine
 from ark_asr.errors import ArkError, OptionError
+from ark_asr.models.calibration import Calibration
 from ark_asr.models.store import resolve
 from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.journal import (
@@ -63,12 +64,19 @@ class Recognizer:
         tokenizer: Of the same checkpoint.
         name: Of the model, for transcripts.
         folder: Its files; a journal belongs to them.
+        calibration: What was measured of the model, if it was.
     """
 
     def __init__(
-        self, engine: Engine, tokenizer: TextCodec, name: str, folder: Path | None = None
+        self,
+        engine: Engine,
+        tokenizer: TextCodec,
+        name: str,
+        folder: Path | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.name = name
+        self._calibration = calibration
         self._folder = folder
         self._engine = engine
         self._tokenizer = tokenizer
@@ -84,7 +92,8 @@ class Recognizer:
     ) -> Recognizer:
         """See `ark_asr.load`."""
         found = resolve(model)
-        return cls(*load_model(found, engine, threads), found.name, found.path)
+        calibration = Calibration.load(found.path)
+        return cls(*load_model(found, engine, threads), found.name, found.path, calibration)
 
     def transcribe(
         self,
@@ -218,7 +227,9 @@ class Recognizer:
         """
         if self._closed:
             raise OptionError("this recognizer is closed; load the model again")
-        return LiveSession(self._engine, self._tokenizer, options, transcribe)
+        return LiveSession(
+            self._engine, self._tokenizer, options, transcribe, calibration=self._calibration
+        )
 
     @property
     def tokenizer(self) -> TextCodec:
@@ -262,4 +273,5 @@ class Recognizer:
             options,
             source_rate=source_rate,
             cancelled=cancelled,
+            calibration=self._calibration,
         )

@@ -14,6 +14,7 @@ import numpy as np
 from ark_asr.audio import Source, cut, open_audio
 from ark_asr.engines.base import Engine
 from ark_asr.errors import TroubleError
+from ark_asr.models.calibration import Calibration
 from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.drift import Neighbours
 from ark_asr.pipeline.journal import Finished
@@ -47,6 +48,7 @@ class Run:
         *,
         source_rate: int | None = None,
         cancelled: Callable[[], bool] | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         check_options(options)
         self.watch = Stopwatch()
@@ -55,7 +57,9 @@ class Run:
         self._options = options
         self._cancelled = cancelled or (lambda: False)
         self._features = tokenizer.features
-        self._scribe = Scribe(engine, tokenizer, options, self.watch, self._cancelled)
+        self._scribe = Scribe(
+            engine, tokenizer, options, self.watch, self._cancelled, calibration=calibration
+        )
         self.neighbours = Neighbours(self._scribe.mender, tokenizer, retry=options.mend)
         with self.watch.stage("decode"):
             self.sound = open_audio(

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from ark_asr.types import Timings
 
-Stage: TypeAlias = Literal["decode", "features", "encoder", "decoder"]
+Stage: TypeAlias = Literal["decode", "features", "encoder", "decoder", "words"]
 
 
 class Stopwatch:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ark_asr.errors import TranscriptError
-from ark_asr.types import Segment, Timings, Transcript, Word
+from ark_asr.types import Alternative, Segment, Timings, Transcript, Word
 from ark_asr.writers.records import SCHEMA, VERSION
 
 
@@ -96,6 +96,10 @@ class _Record:
             self.fail(key, f"a number from 0 to {most:g}")
         return float(value)
 
+    def probability(self, key: str) -> float | None:
+        """A number from 0 to 1; null, or not there, is none."""
+        return self.number(key, most=1) if self.has(key) else None
+
     def count(self, key: str) -> int:
         value = self.get(key)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
@@ -154,11 +158,15 @@ def _segment(record: _Record) -> Segment:
         end,
         text=record.text("text"),
         raw_text=record.text("raw_text"),
-        confidence=record.number("confidence", most=1) if record.has("confidence") else None,
+        confidence=record.probability("confidence"),
         tokens=record.count("tokens"),
         flags=record.texts("flags"),
         words=tuple(found),
         speaker=record.name("speaker"),
+        alternatives=tuple(
+            Alternative(other.text("text"), other.probability("confidence"))
+            for other in (record.records("alternatives") if record.has("alternatives") else ())
+        ),
     )
 
 
@@ -190,6 +198,7 @@ def _timings(record: _Record) -> Timings:
         features=record.number("features"),
         encoder=record.number("encoder"),
         decoder=record.number("decoder"),
+        words=record.number("words") if record.has("words") else 0.0,
     )
 
 

@@ -56,6 +56,9 @@ def segment_record(segment: Segment) -> dict[str, Any]:
         "flags": list(segment.flags),
         "speaker": segment.speaker,
         "words": [_word(word) for word in segment.words],
+        "alternatives": [
+            {"text": other.text, "confidence": other.confidence} for other in segment.alternatives
+        ],
     }
 
 
@@ -80,5 +83,6 @@ def _timings(timings: Timings | None) -> dict[str, float | None] | None:
         "features": timings.features,
         "encoder": timings.encoder,
         "decoder": timings.decoder,
+        "words": timings.words,
         "rtf": round(timings.rtf, 4),
     }
