@@ -111,7 +111,7 @@ WRONG = [
     ({"t": entry(0, 4, "x")}, bytes(4), "not whole numbers"),
     ({"t": {"dtype": "F32", "shape": [1]}}, bytes(4), "lacks dtype, shape or data_offsets"),
     ({"t": "x"}, bytes(4), "lacks dtype, shape or data_offsets"),
-    ({"t": entry(0, 4, [4], "I8")}, bytes(4), "t is I8"),
+    ({"t": entry(0, 4, [4], "I8")}, bytes(4), "t is 'I8'"),
     ({"t": entry(0, 4, [1])}, bytes(3), "download it again"),
     ({"t": entry(0, 4, [1])}, bytes(5), "download it again"),
     ({"t": entry(0, 4, [1]), "u": entry(2, 6, [1])}, bytes(6), "overlaps"),

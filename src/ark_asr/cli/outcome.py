@@ -16,8 +16,9 @@ INTERRUPTED = 130
 
 
 def say(line: str) -> None:
-    """One line on standard error."""
-    print(f"ark-asr: {line}", file=sys.stderr, flush=True)
+    """One line on standard error, whatever names from foreign files are in it."""
+    plain = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in line)
+    print(f"ark-asr: {plain}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ark_asr.engines.attention import attention_to_audio, chosen_heads, teacher_forced
 from ark_asr.engines.base import DecoderState
-from ark_asr.engines.sessions import default_threads, open_session, session_options
+from ark_asr.engines.graph import ANY, Graph, running
 from ark_asr.errors import ModelFormatError, OptionError
 from ark_asr.models.calibration import Head
 from ark_asr.models.config import ModelConfig
@@ -100,8 +100,6 @@ class OnnxEngine:
             OptionError: ``threads`` is not positive.
         """
         folder = Path(folder)
-        if threads is not None and threads < 1:
-            raise OptionError(f"threads is {threads}; it must be at least 1")
         manifest = Manifest.load(folder)
         config = ModelConfig.load(folder)
         place = manifest.embedding
@@ -109,10 +107,10 @@ class OnnxEngine:
         if shape != (config.decoder.vocab_size, config.decoder.hidden_size):
             raise ModelFormatError(f"{folder}: the embedding table does not fit config.json")
         table = np.memmap(folder / DATA_FILE, np.dtype(place.dtype), "r", place.offset, shape)
-        options = session_options(threads or default_threads())
-        encoder = open_session(folder / ENCODER_FILE, options)
-        decoder = open_session(folder / DECODER_FILE, options)
-        return cls(manifest, config, table, encoder, decoder)
+        encoder = Graph(folder / ENCODER_FILE, threads)
+        decoder = Graph(folder / DECODER_FILE, threads)
+        _check(encoder, decoder, config, len(manifest.output_ids))
+        return cls(manifest, config, table, encoder.session, decoder.session)
 
     def embed_audio(self, mels: Sequence[FloatArray]) -> list[FloatArray]:
         """Log-mels ``[bins, F_i]`` to audio embeddings ``[N_i, hidden]``, in the same order.
@@ -130,7 +128,8 @@ class OnnxEngine:
             batch = np.zeros((len(group), self.config.encoder.mel_bins, longest), np.float32)
             for row, i in enumerate(group):
                 batch[row, :, : frames[row]] = mels[i]
-            (audio,) = self._encoder.run(["audio"], {"mels": batch, "frames": frames})
+            with running(ENCODER_FILE):
+                (audio,) = self._encoder.run(["audio"], {"mels": batch, "frames": frames})
             for row, i in enumerate(group):
                 found[i] = audio[row, : self.config.audio_slots(int(frames[row]))]
         return found
@@ -178,7 +177,8 @@ class OnnxEngine:
                 "last": state.last,
             }
             state.binding = self._bind(inputs, state, slice(None))
-        self._decoder.run_with_iobinding(state.binding)
+        with running(DECODER_FILE):
+            self._decoder.run_with_iobinding(state.binding)
         return state
 
     def select(self, state: DecoderState, rows: IntArray) -> OnnxState:
@@ -253,7 +253,8 @@ class OnnxEngine:
         binding = self._bind(inputs, state, slice(first, first + len(prompts)))
         for layer, qkv in packed.items():
             _bind_array(binding.bind_output, f"qkv_{layer}", qkv)
-        self._decoder.run_with_iobinding(binding)
+        with running(DECODER_FILE):
+            self._decoder.run_with_iobinding(binding)
         return packed
 
     def _embed(self, prompt: Prompt) -> FloatArray:
@@ -287,6 +288,23 @@ class OnnxEngine:
 
 def _bind_array(to: Callable[..., None], name: str, array: NDArray[Any]) -> None:
     to(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+
+def _check(encoder: Graph, decoder: Graph, config: ModelConfig, columns: int) -> None:
+    """Refuse graphs that are not those of ``config.json`` and of the manifest."""
+    text = config.decoder
+    encoder.only_inputs(["mels", "frames"])
+    encoder.input("mels", ANY, config.encoder.mel_bins, ANY)
+    encoder.output("audio", ANY, ANY, text.hidden_size)
+    kept = [f"{kind}_{i}" for i in range(text.layers) for kind in ("key", "value")]
+    decoder.only_inputs(
+        ["embeds", "lengths_less_one", "total", "last", *(f"past_{name}" for name in kept)]
+    )
+    decoder.input("embeds", ANY, ANY, text.hidden_size)
+    for name in kept:
+        decoder.input(f"past_{name}", ANY, text.kv_heads, ANY, text.head_dim)
+        decoder.output(f"present_{name}", ANY, text.kv_heads, ANY, text.head_dim)
+    decoder.output("logits", ANY, columns)
 
 
 def _encoder_groups(frames: list[int]) -> Iterator[list[int]]:

@@ -60,9 +60,9 @@ def open_original(folder: Path) -> Original:
         ModelNotFoundError: A file is missing.
         ModelFormatError: A file is not what it must be, or the folder is of another kind.
     """
+    kind = layout_of(folder).kind
     config = ModelConfig.load(folder)
     tokenizer = Tokenizer.load(folder, config)
-    kind = layout_of(folder).kind
     if kind == "checkpoint":
         checkpoint = Weights.open(folder)
         checkpoint.check(config)

@@ -7,13 +7,26 @@ Defaults stand only where the published configuration classes have the same defa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
-from ark_asr.errors import ModelFormatError, ModelNotFoundError
+from ark_asr.errors import ModelFormatError
+from ark_asr.models.fields import flag, positive, read_json, require, whole_numbers
+
+__all__ = [
+    "CONFIG_FILE",
+    "GENERATION_FILE",
+    "PREPROCESSOR_FILE",
+    "DecoderConfig",
+    "EncoderConfig",
+    "FeatureConfig",
+    "ModelConfig",
+    "read_json",
+    "require",
+]
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
@@ -24,36 +37,20 @@ GENERATION_FILE = "generation_config.json"
 ENCODER_ROPE_THETA = 10_000.0
 ENCODER_ROTARY_FRACTION = 0.5
 
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        ModelNotFoundError: There is no such file.
-        ModelFormatError: It is not a JSON object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelNotFoundError(f"{path}: no such file; a model folder needs it") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelFormatError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise ModelFormatError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    return value
-
-
-def require(data: Mapping[str, Any], keys: Mapping[str, type], where: str) -> None:
-    """Check that all ``keys`` are present with the right type; name every one that is not."""
-    wrong = []
-    for key, kind in keys.items():
-        value = data.get(key)
-        if value is None:
-            wrong.append(f"{key} is missing")
-        elif not isinstance(value, kind) or isinstance(value, bool):
-            wrong.append(f"{key} is {value!r}, expected {kind.__name__}")
-    if wrong:
-        raise ModelFormatError(f"{where}: {'; '.join(wrong)}")
+# The largest values that are taken, tens of times those of the largest known model.
+_ENCODER_LIMITS = {
+    "d_model": 1 << 16, "encoder_layers": 1024, "encoder_attention_heads": 1024,
+    "encoder_ffn_dim": 1 << 18, "num_mel_bins": 1024, "max_source_positions": 1 << 20,
+}  # fmt: skip
+_DECODER_LIMITS = {
+    "hidden_size": 1 << 16, "num_hidden_layers": 1024, "num_attention_heads": 1024,
+    "num_key_value_heads": 1024, "head_dim": 1024, "intermediate_size": 1 << 18,
+    "vocab_size": 1 << 22, "max_position_embeddings": 1 << 24,
+}  # fmt: skip
+_FEATURE_LIMITS = {
+    "sampling_rate": 192_000, "feature_size": 1024, "n_fft": 1 << 14, "hop_length": 1 << 14,
+    "n_samples": 1 << 30,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +117,15 @@ class FeatureConfig:
         """Read the published keys; unknown ones are ignored.
 
         Raises:
-            ModelFormatError: A key is missing, of the wrong type or not positive.
+            ModelFormatError: A key is missing, of the wrong type or out of its range.
         """
-        names = ("sampling_rate", "feature_size", "n_fft", "hop_length")
-        require(data, dict.fromkeys(names, int), where)
-        rate, bins, n_fft, hop = (int(data[name]) for name in names)
-        samples = data.get("n_samples") or int(data.get("chunk_length") or 0) * rate
-        if not isinstance(samples, int) or min(rate, bins, n_fft, hop, samples) <= 0:
-            raise ModelFormatError(
-                f"{where}: sampling_rate, feature_size, n_fft, hop_length and n_samples (or "
-                "chunk_length) must be positive whole numbers"
-            )
-        return cls(rate, bins, n_fft, hop, samples)
+        seconds, rate = data.get("chunk_length"), data.get("sampling_rate")
+        if isinstance(seconds, int) and isinstance(rate, int):
+            data = {"n_samples": seconds * rate, **data}
+        features = cls(*whole_numbers(data, _FEATURE_LIMITS, where))
+        if features.clip_seconds < 1:
+            raise ModelFormatError(f"{where}: n_samples is {features.clip_samples}, not a second")
+        return features
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,33 +197,44 @@ class ModelConfig:
         """
         if config.get("model_type") != "arkasr":
             raise ModelFormatError(
-                f"{where}: model_type is {config.get('model_type')!r}, expected 'arkasr'"
+                f"{where}: model_type is {short(config.get('model_type'))}, expected 'arkasr'"
             )
         encoder = _encoder(config, where)
         decoder = _decoder(config, where)
-        require(config, {"audio_token_id": int}, where)
         adapter, act = config.get("adapter_type", "mlp"), config.get("mlp_adapter_act", "gelu")
         if adapter != "mlp" or act != "gelu":
-            raise ModelFormatError(f"{where}: adapter {adapter!r} with {act!r} is not known")
-        features = FeatureConfig.from_dict(preprocessor) if preprocessor else FeatureConfig()
+            raise ModelFormatError(f"{where}: adapter {short(adapter)} with {short(act)}; unknown")
+        (merge,) = whole_numbers(config, {"merge_factor": 64}, where, {"merge_factor": 4})
+        features = FeatureConfig(mel_bins=encoder.mel_bins)
+        if preprocessor:
+            features = FeatureConfig.from_dict(preprocessor)
         if features.mel_bins != encoder.mel_bins:
             raise ModelFormatError(
                 f"{where}: num_mel_bins is {encoder.mel_bins}, but {PREPROCESSOR_FILE} makes "
                 f"{features.mel_bins}"
             )
-        eos = _ids(config.get("eos_token_id")) + _ids((generation or {}).get("eos_token_id"))
-        pad = config.get("pad_token_id")
+
+        def ids(source: Mapping[str, Any], key: str) -> list[int]:
+            return _ids(source.get(key), key, decoder.vocab_size, where)
+
+        audio = ids(config, "audio_token_id")
+        if not audio:
+            raise ModelFormatError(f"{where}: audio_token_id is missing")
+        eos = ids(config, "eos_token_id") + ids(generation or {}, "eos_token_id")
+        # A negative one switches this rule off, as in the published scripts.
         block_from = config.get("asr_block_token_id_from")
+        if not isinstance(block_from, int | None):
+            raise ModelFormatError(f"{where}: asr_block_token_id_from is {short(block_from)}")
         return cls(
             encoder=encoder,
             decoder=decoder,
             features=features,
-            merge_factor=int(config.get("merge_factor", 4)),
-            use_rope=bool(config.get("use_rope", True)),
-            audio_token_id=int(config["audio_token_id"]),
+            merge_factor=merge,
+            use_rope=flag(config, "use_rope", where, default=True),
+            audio_token_id=audio[0],
             eos_token_ids=tuple(dict.fromkeys(eos)),
-            pad_token_id=int(pad) if pad is not None else (eos[0] if eos else 0),
-            block_from=int(block_from) if block_from is not None and block_from >= 0 else None,
+            pad_token_id=(ids(config, "pad_token_id") or eos or [0])[0],
+            block_from=block_from if block_from is not None and block_from >= 0 else None,
         )
 
     @classmethod
@@ -258,52 +263,63 @@ def _encoder(config: Mapping[str, Any], where: str) -> EncoderConfig:
     if not isinstance(whisper, Mapping):
         raise ModelFormatError(f"{where}: whisper_config is missing")
     where = f"{where}: whisper_config"
-    names = ("d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim",
-             "num_mel_bins", "max_source_positions")  # fmt: skip
-    require(whisper, dict.fromkeys(names, int), where)
     if whisper.get("activation_function", "gelu") != "gelu":
         raise ModelFormatError(f"{where}: activation_function must be gelu")
-    encoder = EncoderConfig(*(int(whisper[name]) for name in names))
-    if encoder.hidden_size % encoder.heads:
-        raise ModelFormatError(f"{where}: d_model is not a multiple of encoder_attention_heads")
+    encoder = EncoderConfig(*whole_numbers(whisper, _ENCODER_LIMITS, where))
+    # Half of a head is rotated, in pairs.
+    if encoder.hidden_size % (4 * encoder.heads):
+        raise ModelFormatError(
+            f"{where}: d_model is not a multiple of 4 times encoder_attention_heads"
+        )
     return encoder
 
 
 def _decoder(config: Mapping[str, Any], where: str) -> DecoderConfig:
-    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-             "vocab_size")  # fmt: skip
-    require(config, dict.fromkeys(names, int), where)
-    hidden, layers, heads, ffn, vocab = (int(config[name]) for name in names)
-    kv_heads = int(config.get("num_key_value_heads") or heads)
     if config.get("hidden_act", "silu") != "silu" or config.get("use_sliding_window", False):
         raise ModelFormatError(f"{where}: only Qwen2 with silu and full attention is known")
-    if heads % kv_heads:
+    defaults = {"max_position_embeddings": 32_768}
+    heads, width = config.get("num_attention_heads"), config.get("hidden_size")
+    if isinstance(heads, int) and isinstance(width, int):
+        defaults |= {"num_key_value_heads": heads, "head_dim": width // max(heads, 1)}
+    hidden, layers, heads, kv_heads, head_dim, ffn, vocab, positions = whole_numbers(
+        config, _DECODER_LIMITS, where, defaults
+    )
+    if heads % kv_heads or head_dim % 2:
         raise ModelFormatError(
-            f"{where}: num_attention_heads is not a multiple of num_key_value_heads"
+            f"{where}: num_attention_heads is not a multiple of num_key_value_heads, or head_dim "
+            "is odd"
         )
     rope = config.get("rope_parameters") or {}
+    if not isinstance(rope, Mapping):
+        raise ModelFormatError(f"{where}: rope_parameters is {short(rope)}")
     theta = config.get("rope_theta") or rope.get("rope_theta")
     if theta is None:
         raise ModelFormatError(f"{where}: rope_theta is missing, also in rope_parameters")
     kind = rope.get("rope_type", "default")
     if kind != "default" or config.get("rope_scaling"):
-        raise ModelFormatError(f"{where}: rotary scaling {kind!r} is not known")
+        raise ModelFormatError(f"{where}: rotary scaling {short(kind)} is not known")
     return DecoderConfig(
         hidden_size=hidden,
         layers=layers,
         heads=heads,
         kv_heads=kv_heads,
-        head_dim=int(config.get("head_dim") or hidden // heads),
+        head_dim=head_dim,
         ffn_size=ffn,
         vocab_size=vocab,
-        rms_norm_eps=float(config.get("rms_norm_eps", 1e-6)),
-        rope_theta=float(theta),
-        max_positions=int(config.get("max_position_embeddings", 32_768)),
-        tied_head=bool(config.get("tie_word_embeddings", False)),
+        rms_norm_eps=positive(config.get("rms_norm_eps", 1e-6), "rms_norm_eps", where),
+        rope_theta=positive(theta, "rope_theta", where),
+        max_positions=positions,
+        tied_head=flag(config, "tie_word_embeddings", where, default=False),
     )
 
 
-def _ids(value: Any) -> list[int]:  # noqa: ANN401 - an id, a list of them, or nothing
+def _ids(value: object, key: str, vocabulary: int, where: str) -> list[int]:
+    """An id or a list of them, checked; none if there is none."""
     if value is None:
         return []
-    return [int(item) for item in (value if isinstance(value, list) else [value])]
+    found: list[Any] = value if isinstance(value, list) else [value]
+    if not all(type(item) is int and 0 <= item < vocabulary for item in found):
+        raise ModelFormatError(
+            f"{where}: {key} is {short(value)}, expected ids below vocab_size ({vocabulary:,})"
+        )
+    return found

@@ -71,9 +71,13 @@ def layout_of(folder: Path) -> Layout:
     """The layout of a folder.
 
     Raises:
-        ModelFormatError: It holds no model that is known, parts of one, or several.
+        ModelFormatError: It holds no model that is known, parts of one, or several, or a link leads
+            out of it.
     """
-    names = [path.name for path in folder.iterdir() if path.is_file()]
+    files = [path for path in folder.iterdir() if path.is_file()]
+    for path in files:
+        _check_link(path)
+    names = [path.name for path in files]
 
     def has(pattern: str) -> bool:
         return bool(matching(names, pattern))
@@ -88,6 +92,14 @@ def layout_of(folder: Path) -> Layout:
     if missing := [pattern for pattern in found[0].needs if not has(pattern)]:
         raise ModelFormatError(f"{folder}: is a {found[0].kind}, but has no {', '.join(missing)}")
     return found[0]
+
+
+def _check_link(path: Path) -> None:
+    """A link may stay in its folder, or lead to where the hub's own cache keeps its files."""
+    folder = path.parent.resolve()
+    home = path.resolve().parent
+    if path.is_symlink() and home not in (folder, folder.parent.parent / "blobs"):
+        raise ModelFormatError(f"{path}: is a link out of its folder, to {home}; copy the file")
 
 
 def engine_of(kind: Kind) -> Literal["onnx", "torch"]:

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from ark_asr.errors import ModelFormatError, ModelNotFoundError
-from ark_asr.models.config import read_json, require
+from ark_asr.models.fields import is_file_name, read_json, require, whole_numbers
 from ark_asr.types import IntArray
 
 MANIFEST_FILE = "ark_asr.json"
@@ -138,22 +138,33 @@ class Manifest:
         require(data, kinds, where)
         if data["precision"] not in PRECISIONS:
             raise ModelFormatError(f"{where}: precision {data['precision']!r} is not known")
+        if not data["name"].isprintable():
+            raise ModelFormatError(f"{where}: {data['name']!r} is not a name")
+        (positions,) = whole_numbers(data, {"max_positions": 1 << 24}, where)
+        limits = {"rows": 1 << 22, "columns": 1 << 16}
+        whole_numbers(data["embedding"], limits, f"{where}: embedding")
+        require(data["embedding"], {"offset": int, "dtype": str}, f"{where}: embedding")
         try:
-            ranges = tuple((int(first), int(last)) for first, last in data["output_ranges"])
+            ranges = tuple((first, last) for first, last in data["output_ranges"])
             table = EmbeddingTable(**data["embedding"])
             source = Source(**data["source"])
-            files = {str(name): PackageFile(**entry) for name, entry in data["files"].items()}
+            files = {name: PackageFile(**entry) for name, entry in data["files"].items()}
         except (TypeError, ValueError) as error:
             raise ModelFormatError(f"{where}: not a complete manifest ({error})") from None
         edges = [edge for span in ranges for edge in span]
-        ascending = all(first <= last for first, last in ranges) and all(
-            after > before for before, after in zip(edges[1::2], edges[2::2], strict=False)
+        numbers = all(type(edge) is int for edge in edges)
+        ascending = (
+            numbers
+            and all(first <= last for first, last in ranges)
+            and all(after > before for before, after in zip(edges[1::2], edges[2::2], strict=False))
         )
-        if not edges or edges[0] < 0 or edges[-1] >= table.rows or not ascending:
+        if not edges or not ascending or edges[0] < 0 or edges[-1] >= table.rows:
             raise ModelFormatError(f"{where}: output_ranges are not ascending ids of the model")
-        for name in files:
-            if Path(name).name != name or "\\" in name:
+        for name, file in files.items():
+            if not is_file_name(name):
                 raise ModelFormatError(f"{where}: {name!r} is not the name of a file beside it")
+            require({name: file.size, f"SHA-256 of {name}": file.sha256},
+                    {name: int, f"SHA-256 of {name}": str}, where)  # fmt: skip
         needed = (ENCODER_FILE, DECODER_FILE, DATA_FILE)
         if missing := [name for name in needed if name not in files]:
             raise ModelFormatError(f"{where}: files lacks {', '.join(missing)}")
@@ -165,7 +176,7 @@ class Manifest:
         ):
             raise ModelFormatError(f"{where}: the embedding table lies outside {DATA_FILE}")
         return cls(
-            name=data["name"], precision=data["precision"], max_positions=data["max_positions"],
+            name=data["name"], precision=data["precision"], max_positions=positions,
             output_ranges=ranges, embedding=table, source=source, licence=data["licence"],
             files=files,
         )  # fmt: skip

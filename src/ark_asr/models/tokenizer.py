@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from reprlib import repr as short
 from typing import Protocol
 
 import numpy as np
@@ -104,17 +105,19 @@ class Tokenizer:
         eos = IM_END
         if (folder / TOKENIZER_CONFIG_FILE).is_file():
             named = read_json(folder / TOKENIZER_CONFIG_FILE).get("eos_token") or IM_END
-            eos = str(named["content"] if isinstance(named, dict) else named)
+            eos = str(named.get("content") if isinstance(named, dict) else named)
         tokenizer = cls(raw, config, eos)
         needed = (USER, BEGIN_OF_AUDIO, AUDIO, END_OF_AUDIO, ASSISTANT, eos)
         missing = [token for token in needed if raw.token_to_id(token) is None]
         if missing:
-            raise ModelFormatError(f"{path}: no token {', '.join(missing)}")
+            raise ModelFormatError(f"{path}: no token {', '.join(map(short, missing))}")
         if tokenizer.id_of(AUDIO) != config.audio_token_id:
             raise ModelFormatError(
                 f"{path}: {AUDIO} is id {tokenizer.id_of(AUDIO)}, but config.json says "
                 f"audio_token_id {config.audio_token_id}"
             )
+        if max(tokenizer.prompt(1)) >= config.decoder.vocab_size:
+            raise ModelFormatError(f"{path}: has ids beyond the vocab_size of config.json")
         return tokenizer
 
     @property

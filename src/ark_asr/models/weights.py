@@ -7,18 +7,19 @@ https://huggingface.co/docs/safetensors (8 bytes of header length, JSON header, 
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short
 
 import numpy as np
 
 from ark_asr.errors import ArkWarning, ModelFormatError, ModelNotFoundError
-from ark_asr.models.config import ModelConfig, read_json
+from ark_asr.models.config import ModelConfig
+from ark_asr.models.fields import is_file_name, parse_object, read_json
 from ark_asr.types import FloatArray
 
 WEIGHTS_FILE = "model.safetensors"
@@ -28,8 +29,9 @@ HEAD = "lm_head.weight"
 EMBEDDING = "model.embed_tokens.weight"
 POSITIONS = "audio_encoder.whisper.embed_positions.weight"
 
-# The reference reader has the same limit; a longer header is not a header.
-_MAX_HEADER = 100_000_000
+# A hundred times that of the largest model. The reference reader takes 100 MB, which would become
+# gigabytes of Python objects.
+_MAX_HEADER = 10_000_000
 _TYPES = {name: np.dtype(code) for name, code in (("BF16", "<u2"), ("F16", "<f2"), ("F32", "<f4"))}
 
 
@@ -68,12 +70,12 @@ class Weights:
         if not (folder / INDEX_FILE).is_file():
             return cls(dict(_read_header(folder / WEIGHTS_FILE)), folder / WEIGHTS_FILE)
         index = folder / INDEX_FILE
-        places = read_json(index).get("weight_map")
+        places = read_json(index, unique=True).get("weight_map")
         if not isinstance(places, dict) or not places:
             raise ModelFormatError(f"{index}: weight_map is missing or empty")
         for file in places.values():
             # A path here could name any file of the machine.
-            if not isinstance(file, str) or Path(file).name != file or "\\" in file or ":" in file:
+            if not is_file_name(file):
                 raise ModelFormatError(f"{index}: {file!r} is not the name of a file beside it")
         tensors: dict[str, StoredTensor] = {}
         for file in sorted(set(places.values())):
@@ -201,12 +203,7 @@ def _read_header(path: Path) -> Iterator[tuple[str, StoredTensor]]:
         length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
         if not 0 < length <= min(size - 8, _MAX_HEADER):
             raise ModelFormatError(f"{path}: not a safetensors file, or only its beginning")
-        try:
-            header = json.loads(file.read(length))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise ModelFormatError(f"{path}: the safetensors header is damaged ({error})") from None
-    if not isinstance(header, dict):
-        raise ModelFormatError(f"{path}: the safetensors header is not a JSON object")
+        header = parse_object(file.read(length), f"{path}: the safetensors header", unique=True)
     header.pop("__metadata__", None)
     end_of_last = 0
     data = 8 + length
@@ -224,17 +221,19 @@ def _read_header(path: Path) -> Iterator[tuple[str, StoredTensor]]:
 
 
 def _entry(path: Path, name: str, entry: object, data: int) -> StoredTensor:
+    if not name.isprintable() or len(name) > 200:
+        raise ModelFormatError(f"{path}: {short(name)} is not the name of a tensor")
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]  # type: ignore[index]
     except (KeyError, TypeError, ValueError):
         raise ModelFormatError(f"{path}: {name} lacks dtype, shape or data_offsets") from None
-    if dtype not in _TYPES:
-        raise ModelFormatError(f"{path}: {name} is {dtype}; BF16, F16 and F32 are known")
+    if not isinstance(dtype, str) or dtype not in _TYPES:
+        raise ModelFormatError(f"{path}: {name} is {short(dtype)}; BF16, F16 and F32 are known")
     numbers = [*shape, begin, end] if isinstance(shape, list) else [None]
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise ModelFormatError(f"{path}: shape or offsets of {name} are not whole numbers")
     if end - begin != math.prod(shape) * _TYPES[dtype].itemsize:
-        raise ModelFormatError(f"{path}: offsets of {name} do not fit its shape {shape}")
+        raise ModelFormatError(f"{path}: offsets of {name} do not fit its shape {short(shape)}")
     return StoredTensor(path, dtype, tuple(shape), data + begin, data + end)
 
 
