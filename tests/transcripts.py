@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from ark_asr.types import Segment, Timings, Transcript, Word
+from ark_asr.types import Alternative, Segment, Timings, Transcript, Word
 
 # Latin, German, Chinese, Japanese, Korean, Arabic, Thai, punctuation, markup, a flag of two signs.
 LETTERS = "abcdeé-'äß你好声ガーッ한국مرحباสวัสดี.,!?。、「」<>&*_#[]|`$🇫🇷e\u0301"
+ALTERNATIVES = st.lists(
+    st.builds(Alternative, st.text(LETTERS, min_size=1, max_size=9), st.floats(0, 1)), max_size=2
+).map(tuple)
 SPEAKERS = st.sampled_from([None, None, "Speaker A", "Speaker B", "Prof. O'Neill & Söhne <x>"])
 
 
@@ -43,6 +46,7 @@ def timed_segments(draw, start=0.0):
         words=tuple(words),
         speaker=draw(SPEAKERS),
         flags=draw(st.sampled_from([(), (), ("length",), ("length", "cancelled")])),
+        alternatives=draw(ALTERNATIVES),
     )
 
 

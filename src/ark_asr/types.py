@@ -22,12 +22,9 @@ Trouble: TypeAlias = Literal["loop", "too-many-tokens", "empty", "unsure", "drif
 Retry: TypeAlias = Literal["shorter", "padded", "no-repeats", "context"]
 # What `Segment.flags` can hold; docs/lectures.md says what each means.
 FLAGS: tuple[str, ...] = (
-    "length",
-    "cancelled",
-    *get_args(Trouble),
-    *(f"mended:{trouble}" for trouble in get_args(Trouble)),
-    *(f"retry:{retry}" for retry in get_args(Retry)),
-)
+    "length", "cancelled", *get_args(Trouble), *(f"mended:{it}" for it in get_args(Trouble)),
+    *(f"retry:{it}" for it in get_args(Retry)),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,19 +95,6 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True)
-class HotWord:
-    """A word or phrase that is likely to be said.
-
-    Attributes:
-        text: As it is written.
-        weight: Factor of the boost.
-    """
-
-    text: str
-    weight: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
 class Word:
     """One word, or one character of a script that writes no spaces, and when it was spoken.
 
@@ -131,6 +115,19 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another reading of a segment.
+
+    Attributes:
+        text: Cleaned text; not that of the segment, nor that of another alternative.
+        confidence: Geometric mean of the token probabilities, 0 to 1; ``None`` without any words.
+    """
+
+    text: str
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """One stretch of transcript.
 
@@ -146,6 +143,7 @@ class Segment:
         words: In order of time, not overlapping, inside the segment; empty if they were not asked
             for.
         speaker: Who said it, where speakers were told apart.
+        alternatives: The next best readings, best first, if they were asked for.
     """
 
     start: float
@@ -157,6 +155,7 @@ class Segment:
     flags: tuple[str, ...] = ()
     words: tuple[Word, ...] = ()
     speaker: str | None = None
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +237,10 @@ class TranscribeOptions:
         words: Give each segment its words, with times and confidence.
         word_times: Where times come from: ``attention``, which not every layout of a model shows,
             or ``estimate``, which spreads the words over the sound by their letters.
+        beam_size: Hypotheses followed at once, 1 to 8; ``None`` for 1 (greedy), or what is needed.
+        nbest: Readings of each segment, its own text included; more than one needs a beam.
+        hotwords: Likely names and terms, perhaps with a weight (``Čapek :2``); they need a beam.
+        hotword_boost: How much they are preferred, in nats for each of their tokens.
     """
 
     begin: float | None = None
@@ -252,6 +255,10 @@ class TranscribeOptions:
     strict: bool = False
     words: bool = False
     word_times: WordTimes = "attention"
+    beam_size: int | None = None
+    nbest: int = 1
+    hotwords: tuple[str, ...] = ()
+    hotword_boost: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

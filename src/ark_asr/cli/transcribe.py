@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -10,6 +10,14 @@ from ark_asr import __version__
 from ark_asr.cli.outcome import BAD_INPUT, NOT_UNDERSTOOD, outcome, say
 from ark_asr.cli.outputs import Formats, OutputDir, Outputs, plan_outputs, put
 from ark_asr.cli.progress import ProgressLine
+from ark_asr.cli.searching import (
+    BeamSize,
+    HotwordBoost,
+    Hotwords,
+    Instruction,
+    Nbest,
+    search_options,
+)
 from ark_asr.cli.subtitles import (
     HighlightWords,
     Karaoke,
@@ -25,7 +33,7 @@ from ark_asr.errors import ArkError, OptionError, TroubleError
 
 if TYPE_CHECKING:
     from ark_asr.pipeline import Recognizer
-    from ark_asr.types import Progress, TranscribeOptions
+    from ark_asr.types import Progress, TranscribeOptions, WordTimes
 
 
 def transcribe(
@@ -68,10 +76,29 @@ def transcribe(
         bool,
         typer.Option("--strict", help="A clip that is not understood is an error (exit code 1)."),
     ] = False,
+    words: Annotated[
+        bool,
+        typer.Option(
+            "--words",
+            help="Time and confidence of each word; also with --highlight-words and --karaoke.",
+        ),
+    ] = False,
+    word_times: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="attention, or estimate for models that do not show it. [default: attention]",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on where an interrupted run ended; with --output-dir."),
     ] = False,
+    beam_size: BeamSize = None,
+    nbest: Nbest = 1,
+    hotwords: Hotwords = None,
+    hotword_boost: HotwordBoost = None,
+    instruction: Instruction = None,
     max_line_width: MaxLineWidth = None,
     max_line_count: MaxLineCount = None,
     min_cue_duration: MinCueDuration = None,
@@ -98,19 +125,35 @@ def transcribe(
             karaoke,
         )
         outputs = plan_outputs(files, format_ or ["txt"], output_dir, subtitles)
-        if subtitles.need_words:
-            raise OptionError(
-                "--highlight-words and --karaoke need word times, which are not measured here; "
-                "use ark-asr convert-format on a json that has them"
-            )
+        words = words or subtitles.need_words
+        if word_times is not None and not words:
+            raise OptionError("--word-times needs --words")
         first, last = (None if text is None else parse_time(text) for text in (begin, end))
 
         from ark_asr.pipeline import Recognizer
+        from ark_asr.pipeline.options import check_options
         from ark_asr.types import TranscribeOptions
 
         options = TranscribeOptions(
-            begin=first, end=last, batch_size=batch_size, vad=vad, context=context, strict=strict
+            begin=first,
+            end=last,
+            batch_size=batch_size,
+            vad=vad,
+            context=context,
+            strict=strict,
+            words=words,
+            word_times=cast("WordTimes", word_times or "attention"),  # refused below, if it is none
         )
+        options = search_options(
+            options,
+            beam_size=beam_size,
+            nbest=nbest,
+            hotwords=hotwords,
+            hotword_boost=hotword_boost,
+            instruction=instruction,
+            formats=outputs.formats,
+        )
+        check_options(options)
         if resume and output_dir is None:
             raise OptionError("--resume keeps what is finished in --output-dir; name a folder")
         codes = {0}

@@ -21,26 +21,53 @@ from pathlib import Path
 import numpy as np
 
 from ark_asr.errors import OptionError
-from ark_asr.models.tokenizer import Tokenizer
-from ark_asr.types import FloatArray, HotWord, IntArray
+from ark_asr.models.tokenizer import TextCodec
+from ark_asr.types import FloatArray, IntArray
 
 _WEIGHT = re.compile(r"(?:\A|\s+):(\S*)\Z")
 # Scripts that put no space between words.
 _SPACELESS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 
 
-def read_hot_words(source: str) -> tuple[HotWord, ...]:
+@dataclass(frozen=True, slots=True)
+class HotWord:
+    """A word or phrase that is likely to be said.
+
+    Attributes:
+        text: As it is written.
+        weight: Factor of the boost.
+    """
+
+    text: str
+    weight: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> HotWord:
+        """``fast Fourier transform``, or with a weight ``Čapek :2``.
+
+        Raises:
+            OptionError: There is no word, or the weight is not a positive number.
+        """
+        weight = _WEIGHT.search(text)
+        if weight is None:
+            word, value = text.strip(), 1.0
+        else:
+            word, value = text[: weight.start()].strip(), _number(weight[1])
+        if not word or not 0 < value < math.inf:
+            raise OptionError(f"hot word {text!r} is not a word and, after ' :', a positive weight")
+        return cls(word, value)
+
+
+def read_hot_words(source: str) -> tuple[str, ...]:
     """Hot words from a file, one a line, or from a list with commas between.
 
-    A word may be several words ("fast Fourier transform"), and may end in a weight: ``Čapek :2``
-    is boosted twice as much. In a file, what follows a ``#`` is a comment.
+    In a file, what follows a ``#`` is a comment. See `HotWord.parse` for what a word can be.
 
     Args:
         source: Path of a UTF-8 text file, or the words themselves.
 
     Raises:
-        OptionError: There is no such file, it is not text, a weight is not a positive number, or
-            there are no words.
+        OptionError: There is no such file, it is not text, or there are no words.
     """
     path = Path(source)
     if _is_file(path):
@@ -48,13 +75,12 @@ def read_hot_words(source: str) -> tuple[HotWord, ...]:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise OptionError(f"{source}: cannot be read as UTF-8 text ({error})") from None
-        parts = [(f"{source}, line {n}", line) for n, line in enumerate(lines, 1)]
+        words = [line.partition("#")[0].strip() for line in lines]
     elif "/" in source or path.suffix == ".txt":
         raise OptionError(f"{source}: no such file of hot words")
     else:
-        parts = [("hot words", part) for part in source.split(",")]
-    words = [_parse(place, text.partition("#")[0].strip()) for place, text in parts]
-    found = tuple(word for word in words if word is not None)
+        words = [word.strip() for word in source.split(",")]
+    found = tuple(filter(None, words))
     if not found:
         raise OptionError(f"{source!r} holds no hot words; put one on each line, or commas between")
     return found
@@ -67,19 +93,11 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _parse(place: str, text: str) -> HotWord | None:
-    if not text:
-        return None
-    weight = _WEIGHT.search(text)
-    if weight is None:
-        return HotWord(text)
+def _number(text: str) -> float:
     try:
-        value = float(weight[1])
+        return float(text)
     except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf or not text[: weight.start()].strip():
-        raise OptionError(f"{place}: {text!r} is not a word and, after ' :', a positive weight")
-    return HotWord(text[: weight.start()].strip(), value)
+        return math.nan
 
 
 @dataclass(slots=True, eq=False)
@@ -144,7 +162,7 @@ class HotWords:
     no space comes before it.
 
     Args:
-        words: What to look for.
+        words: What to look for; see `HotWord.parse`.
         boost: Worth of each token, in nats: a hot word of ``n`` tokens may be ``exp(boost * n)``
             times less likely than what the model would write, and is still taken.
         tokenizer: Of the model.
@@ -155,16 +173,16 @@ class HotWords:
     """
 
     def __init__(
-        self, words: Iterable[HotWord], boost: float, tokenizer: Tokenizer, output_ids: IntArray
+        self, words: Iterable[str], boost: float, tokenizer: TextCodec, output_ids: IntArray
     ) -> None:
-        texts = tokenizer.raw.decode_batch([[id_] for id_ in output_ids.tolist()])
+        texts = [tokenizer.decode([id_]) for id_ in output_ids.tolist()]
         stops = np.isin(output_ids, list(tokenizer.stop_ids))
         # What may follow a word that is over, and what a word may follow without a space.
         self._ends_word = stops | np.array([_no_letter(text[:1]) for text in texts])
         self._opens_word = np.array([_no_letter(text[-1:]) for text in texts])
         self._after_word, self._anywhere = Node(), Node()
         column_of = {id_: column for column, id_ in enumerate(output_ids.tolist())}
-        for word in words:
+        for word in map(HotWord.parse, words):
             for form in _forms(word.text):
                 columns = [column_of.get(id_, -1) for id_ in tokenizer.encode(form)]
                 if -1 in columns:

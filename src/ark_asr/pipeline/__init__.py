@@ -1,6 +1,7 @@
 """The road itself: from a recording to its transcript."""
 
 from ark_asr.audio.capture import Microphone, Pump, file_blocks, paced, pcm_blocks
+from ark_asr.decoding.hotwords import read_hot_words
 from ark_asr.pipeline.journal import Journal
 from ark_asr.pipeline.live import LiveSession
 from ark_asr.pipeline.many import Task
@@ -17,4 +18,5 @@ __all__ = [
     "load",
     "paced",
     "pcm_blocks",
+    "read_hot_words",
 ]

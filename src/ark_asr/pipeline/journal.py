@@ -18,7 +18,7 @@ from typing import Any
 from ark_asr.audio import Source
 from ark_asr.errors import OptionError
 from ark_asr.pipeline.drift import Said
-from ark_asr.types import Segment, TranscribeOptions, Word
+from ark_asr.types import Alternative, Segment, TranscribeOptions, Word
 
 _KIND = "ark-asr-journal"
 _VERSION = 1
@@ -144,10 +144,11 @@ def _write(file: int, text: str) -> None:
 
 def _segment(row: dict[str, Any]) -> Segment:
     words = tuple(Word(**word) for word in row.pop("words"))
+    alternatives = tuple(Alternative(**one) for one in row.pop("alternatives"))
     flat: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
     }
-    return Segment(**flat, words=words)
+    return Segment(**flat, words=words, alternatives=alternatives)
 
 
 def hash_recording(source: Source) -> str:

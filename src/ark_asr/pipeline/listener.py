@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ark_asr.audio import LogMel
+from ark_asr.decoding.beam import beam
 from ark_asr.decoding.guards import Guard, Loop, NoWords, TooManyTokens, Unsure
+from ark_asr.decoding.hotwords import HotWords
 from ark_asr.decoding.rules import Rule, SuppressIds
 from ark_asr.decoding.search import greedy
-from ark_asr.engines.base import Engine
+from ark_asr.engines.base import Engine, Reorders
+from ark_asr.errors import OptionError
 from ark_asr.models.tokenizer import TextCodec
+from ark_asr.pipeline.options import beam_width
 from ark_asr.pipeline.stopwatch import Stopwatch
 from ark_asr.types import (
     Audio,
@@ -78,6 +82,9 @@ class Listener:
         options: How to transcribe.
         watch: Where the time of each stage is added.
         cancelled: Asked before every token.
+
+    Raises:
+        OptionError: The engine cannot search in a beam, or the model cannot write a hot word.
     """
 
     def __init__(
@@ -99,6 +106,16 @@ class Listener:
         self._guards: list[Guard] = [NoWords(), Loop(), Unsure(_LEAST_LOGPROB)]
         if options.max_new_tokens is None:
             self._guards.append(self._most)
+        self._width = beam_width(options)
+        self._hot_words: HotWords | None = None
+        if options.hotwords:
+            boost, ids = options.hotword_boost, engine.output_ids
+            self._hot_words = HotWords(options.hotwords, boost, tokenizer, ids)
+        if self._width > 1 and not isinstance(engine, Reorders):
+            raise OptionError(
+                f"{type(engine).__name__} follows one hypothesis only: no beam_size above 1, nbest "
+                "or hotwords"
+            )
 
     def hear(self, pieces: Sequence[Audio], *, said: Sequence[int] = ()) -> list[Heard]:
         """Understand pieces together; each result depends on its own piece alone.
@@ -132,9 +149,22 @@ class Listener:
         options = self._options
         limits = [options.max_new_tokens or self._most.limit(len(a)) + 1 for a in embeddings]
         asked = [self._tokenizer.prompt(len(audio), options.instruction) for audio in embeddings]
+        prompts = [Prompt([*ids, *said], a) for ids, a in zip(asked, embeddings, strict=True)]
+        if self._width > 1 and isinstance(self._engine, Reorders):
+            return beam(
+                self._engine,
+                prompts,
+                width=self._width,
+                rules=[*self._rules, *rules],
+                stop_ids=self._tokenizer.stop_ids,
+                max_new_tokens=limits,
+                hot_words=self._hot_words,
+                guards=self._guards,
+                cancelled=self._cancelled,
+            )
         return greedy(
             self._engine,
-            [Prompt([*ids, *said], a) for ids, a in zip(asked, embeddings, strict=True)],
+            prompts,
             rules=[*self._rules, *rules],
             stop_ids=self._tokenizer.stop_ids,
             max_new_tokens=limits,

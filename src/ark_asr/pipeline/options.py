@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 from typing import get_args
 
+from ark_asr.decoding.hotwords import HotWord
 from ark_asr.errors import OptionError
 from ark_asr.types import TranscribeOptions, WordTimes
+
+_WIDEST_BEAM = 8
+# Wide enough for hot words and for most of what a beam can gain; see docs/lectures.md.
+_USUAL_BEAM = 4
 
 
 def check_options(options: TranscribeOptions) -> None:
@@ -37,3 +42,34 @@ def check_options(options: TranscribeOptions) -> None:
         raise OptionError(
             f"word_times is {options.word_times!r}; it must be {' or '.join(get_args(WordTimes))}"
         )
+    _check_beam(options)
+
+
+def beam_width(options: TranscribeOptions) -> int:
+    """Hypotheses that are followed at once; 1 is greedy search."""
+    if options.beam_size is not None:
+        return options.beam_size
+    needs_beam = options.hotwords or options.nbest > 1
+    return max(options.nbest, _USUAL_BEAM) if needs_beam else 1
+
+
+def _check_beam(options: TranscribeOptions) -> None:
+    for name, value in (("beam_size", options.beam_size), ("nbest", options.nbest)):
+        if value is None and name == "beam_size":
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _WIDEST_BEAM:
+            raise OptionError(
+                f"{name} is {value!r}; it must be a whole number, 1 to {_WIDEST_BEAM}"
+            )
+    width = beam_width(options)
+    if options.nbest > width:
+        raise OptionError(f"nbest is {options.nbest}, more than the beam_size of {width}")
+    if isinstance(options.hotwords, str):
+        raise OptionError("hotwords is one text; it must be several, in a tuple")
+    for word in options.hotwords:
+        HotWord.parse(word)
+    if options.hotwords and width == 1:
+        raise OptionError("hotwords need a beam_size of at least 2, or none for the usual one")
+    boost = options.hotword_boost
+    if not isinstance(boost, int | float) or not 0 < boost < math.inf:
+        raise OptionError(f"hotword_boost is {boost!r}; it must be a positive number")

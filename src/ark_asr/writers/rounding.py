@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
-from ark_asr.types import Segment, Timings, Transcript, Word
+from ark_asr.types import Alternative, Segment, Timings, Transcript, Word
 from ark_asr.writers.timestamps import milliseconds
 
 
@@ -28,9 +28,17 @@ def rounded_segment(segment: Segment) -> Segment:
         segment,
         start=_seconds(segment.start),
         end=_seconds(segment.end),
-        confidence=None if segment.confidence is None else round(segment.confidence, 4),
+        confidence=_probability(segment.confidence),
         words=tuple(map(_word, segment.words)),
+        alternatives=tuple(
+            Alternative(other.text, _probability(other.confidence))
+            for other in segment.alternatives
+        ),
     )
+
+
+def _probability(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _word(word: Word) -> Word:
