@@ -13,7 +13,7 @@ from ark_asr.pipeline.listener import Heard, Listener
 from ark_asr.pipeline.mending import Mender
 from ark_asr.pipeline.stopwatch import Stopwatch
 from ark_asr.pipeline.words import WordTimer
-from ark_asr.types import Audio, Segment, TranscribeOptions
+from ark_asr.types import Alternative, Audio, Hypothesis, Segment, TranscribeOptions
 
 
 class Scribe:
@@ -53,6 +53,7 @@ class Scribe:
         self._timer = (
             WordTimer(engine, tokenizer, options, calibration, watch) if options.words else None
         )
+        self._nbest = options.nbest
 
     def write(self, pieces: Sequence[Audio]) -> tuple[Segment, ...]:
         """One batch through the model, in order."""
@@ -72,4 +73,15 @@ class Scribe:
             tokens=len(hypothesis.token_ids),
             flags=heard.flags,
             words=self._timer.words(heard) if self._timer else (),
+            alternatives=self._alternatives(hypothesis, text),
         )
+
+    def _alternatives(self, hypothesis: Hypothesis, text: str) -> tuple[Alternative, ...]:
+        """The next best readings; hypotheses can differ and still read the same."""
+        found: dict[str, Alternative] = {}
+        for other in hypothesis.alternatives:
+            reading = clean(self._tokenizer.decode(other.token_ids))
+            confidence = self._confidence.of_text(other) if reading else None
+            if reading != text:
+                found.setdefault(reading, Alternative(reading, confidence))
+        return tuple(found.values())[: self._nbest - 1]
