@@ -51,6 +51,7 @@ def encode(
     late: float = 0.0,
     lose: tuple[float, float] = (0.0, 0.0),
     picture: bool = False,
+    stretch: float = 1.0,
 ) -> bytes:
     """A file in memory.
 
@@ -62,6 +63,7 @@ def encode(
         late: Seconds by which the sound starts after the pictures.
         lose: From and to second: packets that are left out.
         picture: With a video stream of one picture a second.
+        stretch: Factor of the timestamps: sound of a clock that did not run at its rate.
     """
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
@@ -78,7 +80,7 @@ def encode(
             second = float(packet.pts * packet.time_base)
             if lose[0] <= second < lose[1]:
                 continue
-            packet.pts += round(late / packet.time_base)
+            packet.pts = round(packet.pts * stretch + late / packet.time_base)
             packet.dts = packet.pts
             output.mux(packet)
         if video is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ark_asr.audio import WINDOW, ClipCutter, CutOptions, cut, find_speech, open_audio
+from ark_asr.audio import (
+    WINDOW,
+    ClipCutter,
+    CutOptions,
+    cut,
+    find_speech,
+    load_audio,
+    open_audio,
+)
 from ark_asr.errors import AudioError, OptionError
 from ark_asr.types import Audio
 
@@ -202,3 +211,32 @@ def test_a_real_chapter(speech):
         again = np.concatenate([block.samples for block in stream])
     # AAC's noise substitution is random, and its state differs after a seek.
     assert np.corrcoef(again, clips[2].samples)[0, 1] > 0.99
+
+
+def test_wherever_it_begins_a_cut_loses_and_doubles_no_word(speech):
+    """Words whose places are known, and clips from every half second on around the cuts."""
+    words, places = [], []
+    manifest = (speech / "digits" / "manifest.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in manifest.splitlines()]
+    spoken = [row["audio"] for row in rows if row["source"] == "FSDD"][:400:10]
+    rng = np.random.default_rng(0)
+    for name in spoken:
+        word = load_audio(speech / "digits" / name).samples
+        loud = np.flatnonzero(np.abs(word) > 0.1 * np.abs(word).max())
+        at = sum(map(len, words))
+        places.append((at + loud[0], at + loud[-1]))
+        words += [word, np.zeros(rng.integers(3_000, 12_000), np.float32)]
+    sound = np.concatenate(words)
+    for begin in range(0, 8 * RATE, RATE // 2):
+        recording = Audio(sound[begin:], RATE, begin / RATE)
+        clips = list(cut([recording], 7.0))
+        held = [(round(clip.start * RATE), round(clip.end * RATE)) for clip in clips]
+        for clip, (first, last) in zip(clips, held, strict=True):
+            np.testing.assert_array_equal(clip.samples, sound[first:last])
+        assert all(before[1] <= after[0] for before, after in pairwise(held))
+        heard = [
+            sum(first <= start and end <= last for first, last in held)
+            for start, end in places
+            if start >= begin
+        ]
+        assert set(heard) == {1}, begin / RATE

@@ -128,6 +128,16 @@ def test_a_hole_in_the_timestamps_is_silence_and_told(encode, tone):
     assert np.flatnonzero(np.abs(audio.samples) > 0.2)[0] / 16_000 == pytest.approx(6.0, abs=0.01)
 
 
+@pytest.mark.parametrize("stretch", [0.99, 0.999, 1.001, 1.01])
+@pytest.mark.parametrize("container", ["matroska", "mp4"])
+def test_timestamps_that_drift_are_followed(container, stretch, encode, tone):
+    sound = tone(16_000, 40.0, burst=38.0)
+    data = encode(sound, 16_000, container, "aac", picture=True, stretch=stretch)
+    for audio in (load_audio(data), load_audio(data, begin=37.0)):
+        loud = np.flatnonzero(np.abs(audio.samples) > 0.2) / 16_000
+        assert audio.start + loud[0] == pytest.approx(38.0 * stretch, abs=0.02)
+
+
 @given(
     rate=st.sampled_from([8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000]),
     length=st.floats(0.05, 1.5),

@@ -7,7 +7,7 @@ times stay true) and ignored where they merely jitter or start anew.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from typing import cast
@@ -25,7 +25,10 @@ from ark_asr.types import FloatArray
 
 # Timestamps of common containers are rounded to a millisecond, and Vorbis frames come up to 10 ms
 # late; only more than this is a hole.
-_GAP_SECONDS = 0.05
+_GAP_SECONDS = 0.02
+# Timestamps that fall behind the samples by so little at a time are those of a sound card that ran
+# fast. A larger step is something else, and no sound is dropped for it.
+_DRIFT_SECONDS = 0.005
 # Only a clear step back means that timestamps start anew (joined files).
 _STEP_BACK_SECONDS = 1.0
 # A hole cannot reach beyond the end; where the end is not known, it is at most this long.
@@ -94,7 +97,7 @@ class MediaFeed:
     def chunks(self, first: int) -> Iterator[Chunk]:
         """All samples from index ``first`` on, holes filled with silence."""
         frames, at = self._start_at(first)
-        rate, shift = self.rate, 0.0
+        rate, shift, before = self.rate, 0.0, 0.0
         self._emitting = at >= first
         for frame in frames:
             if frame.rate != rate:  # from here on, indices count in the new rate
@@ -112,6 +115,10 @@ class MediaFeed:
                     for piece in _silence(round(hole * rate)):
                         yield from _after(first - at, Chunk(piece, rate))
                         at += len(piece)
+                elif hole < -_GAP_SECONDS and abs(hole - before) < _DRIFT_SECONDS:
+                    drop = min(round(-hole * rate), len(frame.samples))
+                    frame = replace(frame, samples=frame.samples[drop:])  # noqa: PLW2901
+                before = hole
             yield from _after(first - at, Chunk(frame.samples, rate))
             at += len(frame.samples)
             self._at = at / rate
