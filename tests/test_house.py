@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "writers": GROUND,
     "pipeline": GROUND | {"models", "audio", "engines", "decoding"},
     "batch": GROUND | {"pipeline", "models"},
-    "evaluation": GROUND | {"batch", "models", "ark_asr"},
+    "evaluation": GROUND
+    | {"batch", "pipeline", "models", "audio", "engines", "decoding", "ark_asr"},
     "cli": GROUND
     | {"pipeline", "batch", "evaluation", "writers", "models", "graphs", "training", "ark_asr"},
     "ark_asr": GROUND | {"pipeline"},

@@ -21,6 +21,7 @@ from ark_asr.graphs.quantize import Int8Matrix, floats
 from ark_asr.graphs.sources import open_original
 from ark_asr.models.weights import POSITIONS, Weights
 from checkpoints import write_checkpoint
+from llm_kv_folder import write_llm_kv
 
 ENCODER, DECODER = "audio_encoder_whisper_int8.onnx", "llm_kv_cpu_fp32_int8.onnx"
 GEOMETRIES = {"plain": {}, "one_kv_head_untied": {"head_dim": 32, "kv_heads": 1, "tied": False}}
@@ -86,6 +87,15 @@ def test_every_weight_is_found(exported, name):
     assert isinstance(found.weights.matrix("model.layers.1.mlp.up_proj.weight"), Int8Matrix) == (
         name != "fp32"
     )
+
+
+@pytest.mark.parametrize("growing", [False, True])
+def test_every_weight_is_found_in_graphs_of_other_hands(tmp_path, growing):
+    write_checkpoint(tmp_path / "source", tied=False)
+    write_llm_kv(tmp_path / "source", tmp_path / "package", growing=growing)
+    wanted, found = Weights.open(tmp_path / "source"), open_original(tmp_path / "package")
+    for tensor in set(wanted.shapes) - {POSITIONS}:
+        np.testing.assert_array_equal(found.weights[tensor], wanted[tensor], err_msg=tensor)
 
 
 def stored(path):

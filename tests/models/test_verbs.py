@@ -275,7 +275,7 @@ def test_a_published_onnx_package_is_ready_as_it_is(
     server.repositories["New/tiny"] = {**content, "infer_tiny.py": b"raise SystemExit\n"}
     files = [{"name": n, "size": None, "sha256": None, "optional": False} for n in content]
     write_catalogue(make_row(layout="official-int8", files=files))
-    result = models("pull", "tiny")
+    result = models("pull", "tiny", "--no-convert")
     assert result.exit_code == 0, result.stderr
     assert result.stderr.endswith("ready: ark-asr transcribe FILE --model tiny\n")
     assert not (home.place("tiny", "official-int8") / "infer_tiny.py").exists()

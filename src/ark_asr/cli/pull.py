@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from ark_asr.cli.convert import PRECISION_HELP, make_package
 from ark_asr.cli.outcome import outcome, say
 from ark_asr.cli.transfer import ByteLine
-from ark_asr.errors import MissingExtraError, OptionError
+from ark_asr.errors import MissingExtraError, ModelFormatError, OptionError
 
 if TYPE_CHECKING:
     from ark_asr.models.catalogue import Entry
 
-PRECISION: Final = "int8"
+# Published layouts that a package is made of; the others run as they are.
+CONVERTED: Final = ("checkpoint", "official-int8")
 
 
 def pull(
@@ -29,10 +31,13 @@ def pull(
         bool,
         typer.Option(
             "--convert/--no-convert",
-            help="Make an int8 package of a checkpoint, which is what runs fast on a CPU. "
-            "--no-convert also fetches models that this version cannot run yet.",
+            help="Make a package of it, which is what runs fast on a CPU. --no-convert also "
+            "fetches models that this version cannot run yet.",
         ),
     ] = True,
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help=f"Of the package: {PRECISION_HELP}")
+    ] = "int8",
     accept_licence: Annotated[
         bool,
         typer.Option("--accept-licence", help="Agree to a licence that forbids commercial use."),
@@ -48,15 +53,20 @@ def pull(
     fetched, never code. HF_ENDPOINT names another hub, ARK_ASR_HOME the folder for models.
     """
     with outcome():
-        from ark_asr.models import catalogue, home, store
+        from ark_asr.models import catalogue, home
+        from ark_asr.models.package import PRECISIONS
         from ark_asr.models.pull import pull as fetch
 
+        if precision not in PRECISIONS:
+            raise OptionError(
+                f"precision {precision!r} is not known; it is one of {', '.join(PRECISIONS)}"
+            )
         entry = catalogue.find(name)
         if entry is None:
             _has_it_already(name)
             return
-        if convert and home.lookup(f"{entry.name}:{PRECISION}"):
-            say(f"{entry.name} is here already: {store.resolve(entry.name).path}")
+        if convert and (here := home.lookup(f"{entry.name}:{precision}")):
+            say(f"{entry.name} is here already: {here[0].path}")
             return
         if convert and not entry.runs:
             raise OptionError(
@@ -73,10 +83,10 @@ def pull(
         say(f"{folder}: every file is verified")
         if not entry.runs:
             say(f"this version cannot run the layout {entry.layout!r} yet")
+        elif convert and entry.layout in CONVERTED:
+            _make_package(entry, folder, precision, quiet=quiet)
         elif entry.layout != catalogue.CHECKPOINT:
             say(f"ready: ark-asr transcribe FILE --model {entry.name}")
-        elif convert:
-            _make_package(entry, folder, quiet=quiet)
 
 
 def _has_it_already(name: str) -> None:
@@ -111,28 +121,29 @@ def _say_licence(entry: Entry, *, accepted: bool) -> None:
     )
 
 
-def _make_package(entry: Entry, folder: Path, *, quiet: bool) -> None:
-    from ark_asr.models.home import place
+def _make_package(entry: Entry, folder: Path, precision: str, *, quiet: bool) -> None:
+    from ark_asr.models.catalogue import CHECKPOINT
+    from ark_asr.models.home import lookup, place
 
     if importlib.util.find_spec("onnx") is None:
         missing = MissingExtraError(
-            f"making the {PRECISION} package, which runs on a CPU,", "convert"
+            f"making the {precision} package, which runs on a CPU,", "convert"
         )
         say(f"{missing}; then pull {entry.name} again, nothing is fetched twice")
         return
-    from ark_asr.graphs.convert import build_package
-
-    dest = place(entry.name, PRECISION)
-    title = f"{entry.name} -> {PRECISION}"
-    total = sum(file.stat().st_size for file in folder.iterdir())
-    with ByteLine(title, total, show=not quiet) as line:
-        build_package(
-            folder,
-            dest,
-            precision=PRECISION,
-            name=entry.name,
-            licence=entry.licence.spdx,
-            progress=lambda share: line.to(int(share * total), total, title),
+    dest = place(entry.name, precision)
+    try:
+        make_package(
+            folder, dest, precision, name=entry.name, licence=entry.licence.spdx, quiet=quiet
         )
-    say(f"{dest}: {PRECISION} package, ready: ark-asr transcribe FILE --model {entry.name}")
-    say(f"`ark-asr models remove {entry.name}:checkpoint` frees what it was made from")
+    except ModelFormatError as error:
+        if entry.layout == CHECKPOINT:
+            raise
+        say(f"{error}; it runs as published, more slowly")
+        say(f"ready: ark-asr transcribe FILE --model {entry.name}")
+        return
+    # Its plain name means the best variant that is here.
+    best = lookup(entry.name)[0].variant == precision
+    name = entry.name if best else f"{entry.name}:{precision}"
+    say(f"{dest}: {precision} package, ready: ark-asr transcribe FILE --model {name}")
+    say(f"`ark-asr models remove {entry.name}:{entry.layout}` frees what it was made from")
