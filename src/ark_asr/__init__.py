@@ -13,6 +13,7 @@ package costs nothing.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.1.0"
+
+# From 1.29 on the official builds of ONNX Runtime send what they are used for to their maker, from
+# every system. This is read when the runtime is loaded, which happens only inside this package.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _HOMES = {
     "ark_asr.errors": (

@@ -11,6 +11,9 @@ import onnxruntime as ort
 
 from ark_asr.errors import ModelFormatError
 
+# What `ark_asr/__init__.py` sets is read too late where another module loaded the runtime first.
+ort.disable_telemetry_events()
+
 
 def session_options(threads: int) -> ort.SessionOptions:
     """ONNX Runtime's settings for our graphs."""
