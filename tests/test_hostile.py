@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ark_asr
+from ark_asr.cli import app
 from ark_asr.errors import ModelError
 from ark_asr.graphs.convert import build_package
 from ark_asr.models.config import ModelConfig
@@ -75,6 +76,26 @@ def edit_header(path, change):
     header = json.loads(raw[8:end])
     text = change(header) or json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + raw[end:])
+
+
+def test_the_program_says_it_in_one_line_and_ends_with_2(good, tmp_path, capsys):
+    shutil.copytree(good / "checkpoint", tmp_path / "model\x1b[2J\n")
+    (tmp_path / "model\x1b[2J\n" / "config.json").write_text("{}")
+    (tmp_path / "clip.raw").write_bytes(bytes(32_000))
+    arguments = [
+        "transcribe",
+        str(tmp_path / "clip.raw"),
+        "--model",
+        str(tmp_path / "model\x1b[2J\n"),
+    ]
+    with pytest.raises(SystemExit) as ended:
+        app(arguments)
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    (line,) = said.err.splitlines()
+    assert line.isprintable()
+    assert r"model\x1b[2J\n" in line
 
 
 def test_the_folders_of_these_tests_are_sound(good, tmp_path):

@@ -65,11 +65,11 @@ class ArkForConditionalGeneration(nn.Module):
             ModelFormatError: Weights are missing or of the wrong shape; they are named.
         """
         config = ModelConfig.load(folder)
+        weights = Weights.open(folder)
+        weights.check(config)
         with torch.device("meta"):
             model = cls(config)
         state: dict[str, Tensor] = {}
-        weights = Weights.open(folder)
-        weights.check(config)
         for name, shape in tensor_shapes(config).items():
             if name in weights:
                 state[name] = torch.from_numpy(weights[name]).to(dtype)

@@ -171,7 +171,7 @@ def _read_list(tar: tarfile.TarFile, archive: Path) -> Contents:
     file = tar.extractfile(first)
     try:
         data = json.loads(file.read() if file else b"")
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise ModelFormatError(f"{archive}: {LIST_FILE} is not JSON") from None
     where = f"{archive}: {LIST_FILE}"
     marks = (data.get("kind"), data.get("format_version")) if isinstance(data, dict) else ()

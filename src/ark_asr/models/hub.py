@@ -190,7 +190,7 @@ class Hub:
         text = self._patiently(ask, url, lambda: 0)
         try:
             return json.loads(text)
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise DownloadError(f"{url}: the answer is not JSON; is this a hub?") from None
 
     def _patiently(self, attempt: Callable[[], _T], url: str, size: Callable[[], int]) -> _T:

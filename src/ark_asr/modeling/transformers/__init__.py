@@ -18,9 +18,11 @@ try:
     import transformers
 except ImportError:
     raise MissingExtraError("ARK-ASR in transformers", "transformers") from None
-if int(transformers.__version__.partition(".")[0]) < 5:
+# Earlier releases let code of a folder go before registered classes if trust_remote_code is given.
+if tuple(map(int, transformers.__version__.split(".")[:2])) < (5, 10):
     raise MissingExtraError(
-        f"ARK-ASR in transformers (5 or newer; {transformers.__version__} is here)", "transformers"
+        f"ARK-ASR in transformers (5.10 or newer; {transformers.__version__} is here)",
+        "transformers",
     )
 
 from ark_asr.modeling.transformers.configuration import ArkasrConfig
