@@ -165,11 +165,3 @@ def test_json_of_json_is_the_same_file(convert, talk):
     result = convert(talk, "-f", "json")
     assert result.stdout == talk.read_text(encoding="utf-8")
     assert json.loads(result.stdout)["version"] == 1
-
-
-def test_transcribing_says_at_once_that_it_measures_no_words(tmp_path):
-    arguments = ["transcribe", str(tmp_path / "none.wav"), "-f", "vtt", "--karaoke"]
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 2
-    assert "need word times" in result.stderr
-    assert len(result.stderr.splitlines()) == 1

@@ -17,6 +17,7 @@ from ark_asr.graphs.decoder import DecoderGraph
 from ark_asr.graphs.encoder import EncoderGraph
 from ark_asr.graphs.linear import Linears, linears_for
 from ark_asr.graphs.sources import Original, WeightSource, open_original
+from ark_asr.models.calibration import CALIBRATION_FILE
 from ark_asr.models.config import CONFIG_FILE, GENERATION_FILE, PREPROCESSOR_FILE
 from ark_asr.models.package import (
     DATA_FILE,
@@ -36,7 +37,8 @@ from ark_asr.models.weights import EMBEDDING
 # longest prompt and answer of a 40-second clip, while tables for the published 32,768 would be
 # larger than a small model.
 MAX_POSITIONS = 4096
-_COPIED = (CONFIG_FILE, PREPROCESSOR_FILE, GENERATION_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
+_COPIED = (CONFIG_FILE, PREPROCESSOR_FILE, GENERATION_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE,
+           CALIBRATION_FILE)  # fmt: skip
 
 
 def build_package(

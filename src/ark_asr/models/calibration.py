@@ -22,7 +22,7 @@ KIND = "ark-asr-calibration"
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Head:
     """One attention head of the decoder; both numbers count from 0."""
 
@@ -80,7 +80,7 @@ class Calibration:
             manifest.save(folder)
         path = folder / CALIBRATION_FILE
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(data) + "\n", encoding="utf-8")
         partial.replace(path)
         if manifest is not None:
             files = {**manifest.files, CALIBRATION_FILE: hash_file(path)}
