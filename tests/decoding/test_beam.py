@@ -188,3 +188,13 @@ def test_what_makes_no_sense():
 
 def test_the_engine_of_these_tests_has_the_seam():
     assert isinstance(MarkovEngine(), Reorders)
+
+
+def test_a_cancelled_clip_leaves_the_batch_and_the_others_go_on():
+    lone, shared = MarkovEngine(seed=3), MarkovEngine(seed=3)
+    alone = search(lone, prompts(1), max_new_tokens=12)
+    questions = [lambda: False, lambda: True]
+    kept, left = search(shared, prompts(1, 2), max_new_tokens=12, cancelled=questions)
+    assert kept == alone[0]
+    assert (left.stop, left.token_ids) == ("cancelled", ())
+    assert shared.steps == lone.steps

@@ -188,3 +188,25 @@ def test_like_a_plain_loop_per_row(table):
             total.append(logits[column] - np.logaddexp.reduce(logits))
         assert (list(hypothesis.token_ids), hypothesis.stop) == (expected, stop)
         np.testing.assert_allclose(hypothesis.logprobs, total, atol=1e-5)
+
+
+def test_each_row_can_be_cancelled_for_itself():
+    asked = [0, 0]
+
+    def gone(row, after):
+        asked[row] += 1
+        return asked[row] > after
+
+    engine = TableEngine([one_hot(3, 4, 5, STOP), one_hot(1, 2, 3, 4, STOP)])
+    found = search(engine, 2, cancelled=[lambda: gone(0, 2), lambda: gone(1, 100)])
+    assert [(h.token_ids, h.stop) for h in found] == [
+        ((3, 4), "cancelled"),
+        ((1, 2, 3, 4), "end"),
+    ]
+
+
+def test_no_step_is_done_for_rows_that_nobody_waits_for():
+    engine = TableEngine([one_hot(STOP), one_hot(1, 2, 3, 4, STOP)])
+    asked = iter([False, True])
+    search(engine, 2, cancelled=[lambda: False, lambda: next(asked)])
+    assert len(engine.fed) == 1

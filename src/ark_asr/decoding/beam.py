@@ -9,7 +9,7 @@ divided by its number of tokens (its end is one) to the power of the length pena
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ark_asr.decoding.guards import Guard
 from ark_asr.decoding.hotwords import HotWords, Match
 from ark_asr.decoding.rules import Rule, SearchState
-from ark_asr.decoding.search import check_stop_ids, token_limits
+from ark_asr.decoding.search import Cancelled, cancelled_rows, check_stop_ids, token_limits
 from ark_asr.engines.base import Reorders
 from ark_asr.errors import ModelError, OptionError
 from ark_asr.types import FloatArray, Hypothesis, IntArray, Prompt, StopReason, Trouble
@@ -132,7 +132,9 @@ class _Clip:
 
     def _extend(self, beam: _Beam, column: int, logprob: float) -> _Beam:
         hot_words = self._settings.hot_words
-        match = beam.match if hot_words is None else hot_words.advance(beam.match, column)
+        match = beam.match
+        if hot_words is not None:
+            match = hot_words.advance(match, column, logprob)
         return replace(beam, logprob=beam.logprob + logprob, match=match)
 
     def _ways_on(self, logprobs: FloatArray) -> Iterator[tuple[int, int]]:
@@ -145,7 +147,12 @@ class _Clip:
             # What is likeliest without them stays in the beam: beginnings of hot words must not
             # crowd it out before it is known whether they become words.
             places.append(int(scores.argmax()))
-            scores += np.stack([settings.hot_words.bonuses(beam.match) for beam in self.live])
+            scores += np.stack(
+                [
+                    settings.hot_words.bonuses(beam.match, row)
+                    for beam, row in zip(self.live, logprobs, strict=True)
+                ]
+            )
         # Twice as many as are followed: a guard may stop some.
         places += _largest(scores, 2 * settings.width)
         for place in dict.fromkeys(places):
@@ -183,7 +190,7 @@ def beam(
     length_penalty: float = 1.0,
     hot_words: HotWords | None = None,
     guards: Sequence[Guard] = (),
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> list[Hypothesis]:
     """Follow the best hypotheses of every clip; arguments not named here are those of `greedy`.
 
@@ -223,10 +230,11 @@ def beam(
     ]
     state = engine.start(prompts, max(limits))
     while True:
-        if cancelled is not None and cancelled():
-            for clip in clips:
-                clip.cancel()
+        kept = _wanted(clips, cancelled_rows(cancelled, len(clips)))
+        if not kept:
             break
+        if len(kept) < len(state.logits):
+            state = engine.select(state, np.array(kept))
         tokens = [beam.tokens for clip in clips for beam in clip.live]
         logits = np.array(state.logits, dtype=np.float32)
         seen = SearchState(engine.output_ids, tokens, [False] * len(tokens))
@@ -245,6 +253,20 @@ def beam(
         latest = [beam.tokens[-1] for clip in clips for beam in clip.live]
         state = engine.step(engine.select(state, np.array(rows)), np.array(latest))
     return [clip.result() for clip in clips]
+
+
+def _wanted(clips: Sequence[_Clip], gone: Sequence[bool]) -> list[int]:
+    """End the clips that are gone; the rows of those that go on."""
+    kept: list[int] = []
+    first = 0
+    for clip, left in zip(clips, gone, strict=True):
+        count = len(clip.live)
+        if left:
+            clip.cancel()
+        else:
+            kept += range(first, first + count)
+        first += count
+    return kept
 
 
 def _log_softmax(logits: FloatArray) -> FloatArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from ark_asr.decoding.rules import Rule, SearchState
 from ark_asr.engines.base import Engine
 from ark_asr.errors import ModelError, OptionError
 from ark_asr.types import FloatArray, Hypothesis, IntArray, Prompt, StopReason, Trouble
+
+# One question for all rows, or one for each of them.
+Cancelled: TypeAlias = Callable[[], bool] | Sequence[Callable[[], bool]]
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ def greedy(
     stop_ids: Collection[int],
     max_new_tokens: int | Sequence[int],
     guards: Sequence[Guard] = (),
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> list[Hypothesis]:
     """Choose the likeliest allowed token of every row until all rows have ended.
 
@@ -65,7 +69,8 @@ def greedy(
         max_new_tokens: Upper limit of tokens, one for all rows or one per row. If the engine has
             room for fewer, that is the limit; a row that reaches it stops with ``length``.
         guards: Asked in this order after every token, and when a row has ended.
-        cancelled: Asked before every step; true ends all open rows with ``cancelled``.
+        cancelled: Asked before every step; true ends all open rows with ``cancelled``. One question
+            for each prompt ends their rows one by one.
 
     Returns:
         One hypothesis per prompt, in the same order. Log-probabilities are those of a softmax over
@@ -82,9 +87,10 @@ def greedy(
     rows = [_Row(limit, len(prompt.audio)) for limit, prompt in zip(limits, prompts, strict=True)]
     state = engine.start(prompts, max(row.limit for row in rows))
     while True:
-        if cancelled is not None and cancelled():
-            for row in rows:
+        for row, gone in zip(rows, cancelled_rows(cancelled, len(rows)), strict=True):
+            if gone:
                 row.stop = row.stop or "cancelled"
+        if all(row.stop for row in rows):
             break
         logits = np.array(state.logits, dtype=np.float32)
         seen = SearchState(
@@ -106,6 +112,13 @@ def greedy(
         Hypothesis(tuple(row.tokens), tuple(row.logprobs), row.stop or "cancelled", row.trouble)
         for row in rows
     ]
+
+
+def cancelled_rows(cancelled: Cancelled | None, count: int) -> list[bool]:
+    """Which of ``count`` prompts nobody waits for any more."""
+    if cancelled is None:
+        return [False] * count
+    return [cancelled()] * count if callable(cancelled) else [gone() for gone in cancelled]
 
 
 def check_stop_ids(engine: Engine, stop_ids: Collection[int]) -> None:

@@ -10,7 +10,7 @@ from ark_asr.decoding.beam import beam
 from ark_asr.decoding.guards import Guard, Loop, NoWords, TooManyTokens, Unsure
 from ark_asr.decoding.hotwords import HotWords
 from ark_asr.decoding.rules import Rule, SuppressIds
-from ark_asr.decoding.search import greedy
+from ark_asr.decoding.search import Cancelled, greedy
 from ark_asr.engines.base import Engine, Reorders
 from ark_asr.errors import OptionError
 from ark_asr.models.tokenizer import TextCodec
@@ -117,19 +117,26 @@ class Listener:
                 "or hotwords"
             )
 
-    def hear(self, pieces: Sequence[Audio], *, said: Sequence[int] = ()) -> list[Heard]:
+    def hear(
+        self,
+        pieces: Sequence[Audio],
+        *,
+        said: Sequence[int] = (),
+        cancelled: Cancelled | None = None,
+    ) -> list[Heard]:
         """Understand pieces together; each result depends on its own piece alone.
 
         Args:
             pieces: Each short enough for the model.
             said: Ids with which every answer begins; they are not part of the hypotheses.
+            cancelled: Asked before every token instead of the listener's own; see `greedy`.
         """
         with self._watch.stage("features"):
             mels = [self._log_mel(piece.samples) for piece in pieces]
         with self._watch.stage("encoder"):
             embeddings = self._engine.embed_audio(mels)
         with self._watch.stage("decoder"):
-            hypotheses = self.search(embeddings, said=said)
+            hypotheses = self.search(embeddings, said=said, cancelled=cancelled)
         return [Heard(*parts) for parts in zip(pieces, embeddings, hypotheses, strict=True)]
 
     def search(
@@ -138,6 +145,7 @@ class Listener:
         *,
         said: Sequence[int] = (),
         rules: Sequence[Rule] = (),
+        cancelled: Cancelled | None = None,
     ) -> list[Hypothesis]:
         """The words of embedded pieces.
 
@@ -145,6 +153,7 @@ class Listener:
             embeddings: float32 ``[N_i, hidden]`` each.
             said: As for `hear`.
             rules: More rules than those that always hold.
+            cancelled: As for `hear`.
         """
         options = self._options
         limits = [options.max_new_tokens or self._most.limit(len(a)) + 1 for a in embeddings]
@@ -160,7 +169,7 @@ class Listener:
                 max_new_tokens=limits,
                 hot_words=self._hot_words,
                 guards=self._guards,
-                cancelled=self._cancelled,
+                cancelled=cancelled or self._cancelled,
             )
         return greedy(
             self._engine,
@@ -169,5 +178,5 @@ class Listener:
             stop_ids=self._tokenizer.stop_ids,
             max_new_tokens=limits,
             guards=self._guards,
-            cancelled=self._cancelled,
+            cancelled=cancelled or self._cancelled,
         )

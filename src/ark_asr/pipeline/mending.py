@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from ark_asr.audio import SpeechDetector, cut, find_speech
 from ark_asr.decoding.rules import NoRepeats
+from ark_asr.decoding.search import Cancelled
 from ark_asr.pipeline.listener import Heard, Listener
 from ark_asr.types import Audio, FloatArray, Retry, Trouble
 
@@ -31,6 +33,8 @@ _SEVERITY: dict[Trouble | None, int] = {
     "loop": 2,
     "empty": 3,
 }
+# What is heard, and whether nobody waits for it any more.
+_Way: TypeAlias = Callable[[Heard, Callable[[], bool] | None], Iterator[Heard]]
 _LEAST_SECONDS = 2.0  # a shorter clip is not cut once more
 _PAD_SECONDS = 0.3
 
@@ -71,36 +75,45 @@ class Mender:
         self._most_seconds = most_seconds
         self._retry = retry
         self._detector: SpeechDetector | None = None
-        self._tries: dict[Retry, Callable[[Heard], Iterator[Heard]]] = {
+        self._tries: dict[Retry, _Way] = {
             "shorter": self._shorter,
             "padded": self._padded,
             "no-repeats": self._no_repeats,
         }
 
-    def hear(self, pieces: Sequence[Audio], *, said: Sequence[int] = ()) -> list[list[Heard]]:
+    def hear(
+        self,
+        pieces: Sequence[Audio],
+        *,
+        said: Sequence[int] = (),
+        cancelled: Sequence[Callable[[], bool]] | None = None,
+    ) -> list[list[Heard]]:
         """Understand pieces together.
 
         Args:
             pieces: Each short enough for the model.
             said: Ids with which every first answer begins.
+            cancelled: For each piece, whether nobody waits for it any more; see `greedy`.
 
         Returns:
             For each piece what became of it: itself, or the parts it was cut into.
         """
-        return [self._mend(heard) for heard in self._once(pieces, said=said)]
+        heard = self._once(pieces, said=said, cancelled=cancelled)
+        asks: Sequence[Callable[[], bool] | None] = cancelled or [None for _ in heard]
+        return [self._mend(one, gone) for one, gone in zip(heard, asks, strict=True)]
 
     def again(self, piece: Audio, *, said: Sequence[int]) -> Heard:
         """Understand a piece once more, going on from what was said before it."""
         (heard,) = self._once([piece], said=said)
         return replace(heard, retry="context")
 
-    def _mend(self, first: Heard) -> list[Heard]:
+    def _mend(self, first: Heard, gone: Callable[[], bool] | None) -> list[Heard]:
         trouble = first.hypothesis.trouble
         best = _Try([first])
         if trouble is None or not self._retry:
             return [first]
         for retry in _PLANS[trouble]:
-            found = _Try([replace(heard, retry=retry) for heard in self._tries[retry](first)])
+            found = _Try([replace(heard, retry=retry) for heard in self._tries[retry](first, gone)])
             if found.cancelled:
                 break
             if found.pieces and found.badness < best.badness:
@@ -112,8 +125,15 @@ class Mender:
             for heard in best.pieces
         ]
 
-    def _once(self, pieces: Sequence[Audio], *, said: Sequence[int] = ()) -> list[Heard]:
-        return [self._judged(heard) for heard in self._listener.hear(pieces, said=said)]
+    def _once(
+        self,
+        pieces: Sequence[Audio],
+        *,
+        said: Sequence[int] = (),
+        cancelled: Cancelled | None = None,
+    ) -> list[Heard]:
+        found = self._listener.hear(pieces, said=said, cancelled=cancelled)
+        return [self._judged(heard) for heard in found]
 
     def _judged(self, heard: Heard) -> Heard:
         """No words are no trouble where nobody speaks."""
@@ -125,14 +145,14 @@ class Mender:
         self._detector = self._detector or SpeechDetector()
         return bool(find_speech([audio], detector=self._detector))
 
-    def _shorter(self, heard: Heard) -> Iterator[Heard]:
+    def _shorter(self, heard: Heard, gone: Callable[[], bool] | None) -> Iterator[Heard]:
         """Cut at the quietest point of the clip's middle third."""
         audio = heard.audio
         if audio.duration >= _LEAST_SECONDS:
             parts = list(cut([audio], audio.duration * 2 / 3, vad=False))
-            yield from self._once(parts)
+            yield from self._once(parts, cancelled=gone)
 
-    def _padded(self, heard: Heard) -> Iterator[Heard]:
+    def _padded(self, heard: Heard, gone: Callable[[], bool] | None) -> Iterator[Heard]:
         """With a little silence at either end."""
         audio = heard.audio
         count = round(_PAD_SECONDS * audio.sample_rate)
@@ -140,9 +160,12 @@ class Mender:
         if audio.duration + 2 * padding <= self._most_seconds:
             samples: FloatArray = np.pad(audio.samples, count)
             padded = Audio(samples, audio.sample_rate, audio.start - padding)
-            yield from (replace(found, padding=padding) for found in self._once([padded]))
+            for found in self._once([padded], cancelled=gone):
+                yield replace(found, padding=padding)
 
-    def _no_repeats(self, heard: Heard) -> Iterator[Heard]:
+    def _no_repeats(self, heard: Heard, gone: Callable[[], bool] | None) -> Iterator[Heard]:
         """With a rule against saying the same again."""
-        (hypothesis,) = self._listener.search([heard.embeddings], rules=[NoRepeats()])
+        (hypothesis,) = self._listener.search(
+            [heard.embeddings], rules=[NoRepeats()], cancelled=gone
+        )
         yield self._judged(replace(heard, hypothesis=hypothesis))

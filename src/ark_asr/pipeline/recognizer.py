@@ -29,6 +29,8 @@ from ark_asr.pipeline.live import LiveSession
 from ark_asr.pipeline.many import BATCH_SECONDS, Task, transcribe_many
 from ark_asr.pipeline.options import check_options
 from ark_asr.pipeline.run import Run
+from ark_asr.pipeline.scribe import Scribe
+from ark_asr.pipeline.stopwatch import Stopwatch
 from ark_asr.types import LiveOptions, Progress, Segment, TranscribeOptions, Transcript
 
 _DEFAULTS = TranscribeOptions()
@@ -229,6 +231,32 @@ class Recognizer:
             raise OptionError("this recognizer is closed; load the model again")
         return LiveSession(
             self._engine, self._tokenizer, options, transcribe, calibration=self._calibration
+        )
+
+    def scribe(
+        self, options: TranscribeOptions = _DEFAULTS, cancelled: Callable[[], bool] | None = None
+    ) -> Scribe:
+        """What writes pieces of sound down, those of several recordings together.
+
+        For whoever cuts the sound elsewhere, as a server does that decodes it in other processes.
+
+        Args:
+            options: How pieces are written down; times and cutting options do not matter.
+            cancelled: Asked before every token.
+
+        Raises:
+            OptionError: An option makes no sense, or the recognizer is closed.
+        """
+        check_options(options)
+        if self._closed:
+            raise OptionError("this recognizer is closed; load the model again")
+        return Scribe(
+            self._engine,
+            self._tokenizer,
+            options,
+            Stopwatch(),
+            cancelled or (lambda: False),
+            calibration=self._calibration,
         )
 
     @property
