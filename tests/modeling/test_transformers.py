@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import warnings
@@ -439,6 +440,37 @@ def test_other_models_get_the_pipeline_they_always_got(tiny):
     )  # fmt: skip
     assert type(found) is AutomaticSpeechRecognitionPipeline
     assert found.type == "ctc"
+
+
+def test_the_page_of_the_guide_runs(mini, root, tmp_path, monkeypatch, capsys):
+    import ark_asr
+
+    for name in ("checkpoints", "samples"):
+        (tmp_path / name).symlink_to(root / name)
+    monkeypatch.chdir(tmp_path)
+    page = (root / "docs" / "transformers.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 4
+    exec("\n".join(blocks), {})
+    with ark_asr.load(mini) as recognizer:
+        hello, numbers = (
+            recognizer.transcribe(root / "samples" / f"{name}.flac").text
+            for name in ("hello", "numbers")
+        )
+    one, first, second, piped = capsys.readouterr().out.splitlines()
+    assert [one, first, second] == [hello, hello, numbers]
+    assert piped  # in bfloat16, as the checkpoint is stored: near, not equal
+    assert Weights.open(tmp_path / "saved").shapes == tensor_shapes(ModelConfig.load(mini))
+
+
+def test_a_folder_is_loaded_without_the_network(tiny, monkeypatch):
+    def opened(*_args, **_kwargs):
+        pytest.fail("a socket was opened")
+
+    for name in ("socket", "create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, opened)
+    pipeline("automatic-speech-recognition", model=str(tiny))
+    AutoProcessor.from_pretrained(tiny)
 
 
 def test_a_missing_extra_is_one_line():
