@@ -2,8 +2,8 @@
 
     python benchmarks/no_speech.py [--model NAME|PATH] [--minutes N] [--noise FILE...]
 
-Every sound is made by numpy from a fixed seed; ``--noise`` adds recordings of noise. Shown are words
-per minute of sound:
+Every sound is made by numpy from a fixed seed; ``--noise`` adds recordings of noise. Shown are
+words per minute of sound:
 
 - detected: as `ark-asr transcribe` does it, speech is looked for first
 - all: with ``--no-vad``
