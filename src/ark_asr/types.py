@@ -75,6 +75,18 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakerTurn:
+    """A stretch in which one person speaks, in seconds of the recording.
+
+    Turns of different people may overlap.
+    """
+
+    start: float
+    end: float
+    speaker: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hypothesis:
     """What the search chose for one clip.
 
@@ -182,7 +194,8 @@ class Transcript:
     """All that was heard in one recording.
 
     Attributes:
-        segments: In order of time, not overlapping.
+        segments: In order of time. They do not overlap, unless each channel of a recording was
+            transcribed by itself: then only those of one speaker do not.
         duration: Seconds of the recording, or of the part that was asked for.
         model: Name of the model.
         source: Name of the recording as the caller gave it; empty for arrays and streams.
@@ -230,6 +243,7 @@ class TranscribeOptions:
         vad: Look for speech first. Off: the recording is cut at its quietest points only. ``None``:
             look for speech only in a recording that is longer than one clip.
         gain: Factor by which all samples are multiplied.
+        channel: The one channel to hear, counted from 0; ``None`` for the mean of all.
         context: Tokens of the previous clip's text that each answer is made to go on from; clips
             are then decoded one after another. 0: each clip for itself.
         mend: Try a clip again that a guard has found fault with.
@@ -240,7 +254,7 @@ class TranscribeOptions:
         beam_size: Hypotheses followed at once, 1 to 8; ``None`` for 1 (greedy), or what is needed.
         nbest: Readings of each segment, its own text included; more than one needs a beam.
         hotwords: Likely names and terms, perhaps with a weight (``Čapek :2``); they need a beam.
-        hotword_boost: How much they are preferred, in nats for each of their tokens.
+        hotword_boost: How much they are preferred: at most so many nats for each of their tokens.
     """
 
     begin: float | None = None
@@ -250,6 +264,7 @@ class TranscribeOptions:
     instruction: str | None = None
     vad: bool | None = True
     gain: float = 1.0
+    channel: int | None = None
     context: int = 0
     mend: bool = True
     strict: bool = False
@@ -258,7 +273,7 @@ class TranscribeOptions:
     beam_size: int | None = None
     nbest: int = 1
     hotwords: tuple[str, ...] = ()
-    hotword_boost: float = 1.0
+    hotword_boost: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from ark_asr.models.catalogue import catalogue, find, is_model_file, is_model_na
 def test_the_models_of_the_family_are_there():
     assert [entry.name for entry in catalogue()] == [
         "ark-asr-0.6b", "ark-asr-3b", "ark-asr-0.6b-int8-onnx", "ark-asr-3b-onnx-masterx",
-        "ark-asr-3b-onnx-ovos", "audio8-asr-0.1b",
+        "ark-asr-3b-onnx-ovos", "audio8-asr-0.1b", "pyannote-segmentation-3.0", "titanet-small",
     ]  # fmt: skip
 
 
@@ -41,6 +41,16 @@ def test_one_licence_forbids_commercial_use():
 def test_an_embedding_table_has_the_size_of_its_shape():
     files = {file.name: file for file in find("ark-asr-0.6b-int8-onnx").files}
     assert files["embedding_fp32.data"].size == 163_958 * 896 * 4
+
+
+def test_what_tells_speakers_apart_is_pinned_by_its_hash():
+    helpers = [entry for entry in catalogue() if not entry.transcribes]
+    assert [entry.layout for entry in helpers] == ["speaker-segmentation", "speaker-embedding"]
+    for entry in helpers:
+        (file,) = entry.files
+        assert entry.revision
+        assert file.sha256
+        assert file.size == entry.download_bytes
 
 
 def test_the_bundle_lies_in_two_folders():

@@ -7,7 +7,7 @@ from ark_asr.audio.clips import ClipCutter, cut
 from ark_asr.audio.decode import SAMPLE_RATE, AudioStream, load_audio, open_audio
 from ark_asr.audio.mel import LogMel, mel_filters
 from ark_asr.audio.regions import CutOptions, find_speech
-from ark_asr.audio.sources import Source
+from ark_asr.audio.sources import Source, readable_again
 from ark_asr.audio.vad import WINDOW, Detector, SpeechDetector
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "load_audio",
     "mel_filters",
     "open_audio",
+    "readable_again",
 ]

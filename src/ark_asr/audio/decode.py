@@ -35,6 +35,7 @@ def open_audio(
     begin: float | None = None,
     end: float | None = None,
     source_rate: int | None = None,
+    channel: int | None = None,
 ) -> AudioStream:
     """Open a recording and decode its first block.
 
@@ -48,18 +49,21 @@ def open_audio(
         begin: First second of the recording that is wanted.
         end: Last second of the recording that is wanted; past its end means to its end.
         source_rate: Hz of an array or of headerless samples (16-bit little-endian mono).
+        channel: The one channel that is wanted, from 0; ``None`` for the mean of all.
 
     Raises:
         AudioNotFoundError: There is no such file.
         AudioDecodeError: Nothing in it can be decoded.
         AudioError: No audio stream, no samples, a directory, not permitted, begin or end make no
-            sense, or samples that are not finite. All are one line that names the source.
+            sense, no such channel, or samples that are not finite. All are one line that names the
+            source.
     """
     _check_times(name_of(source), begin, end)
     _check_rate("sample_rate", sample_rate)
     if source_rate is not None:
         _check_rate("source_rate", source_rate)
-    feed, name, start = _open_feed(source, source_rate)
+    _check_channel(channel)
+    feed, name, start = _open_feed(source, source_rate, channel)
     try:
         return AudioStream(feed, name, sample_rate, start=start, begin=begin, end=end)
     except BaseException:
@@ -74,6 +78,7 @@ def load_audio(
     begin: float | None = None,
     end: float | None = None,
     source_rate: int | None = None,
+    channel: int | None = None,
 ) -> Audio:
     """Read a whole recording into memory; arguments and errors are those of `open_audio`.
 
@@ -81,7 +86,12 @@ def load_audio(
         AudioWarning: Once per damaged place; what could be decoded is returned.
     """
     with open_audio(
-        source, sample_rate=sample_rate, begin=begin, end=end, source_rate=source_rate
+        source,
+        sample_rate=sample_rate,
+        begin=begin,
+        end=end,
+        source_rate=source_rate,
+        channel=channel,
     ) as stream:
         blocks = list(stream)
     for line in stream.warnings:
@@ -98,6 +108,7 @@ class AudioStream:
     Attributes:
         name: What the user calls the recording.
         sample_rate: Hz of the blocks.
+        channels: Of the recording; the blocks are mono.
         duration: Best estimate of the seconds that it yields; ``None`` if not known.
         warnings: One line per damaged place; grows while blocks are taken.
     """
@@ -114,6 +125,7 @@ class AudioStream:
     ) -> None:
         self.name = name
         self.sample_rate = sample_rate
+        self.channels = feed.channels
         self.warnings = feed.warnings
         self._feed = feed
         self._start = start
@@ -222,23 +234,32 @@ def _resample(feed: Feed, first: int, sample_rate: int) -> Iterator[FloatArray]:
         yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
 
-def _open_feed(source: Source, source_rate: int | None) -> tuple[Feed, str, float]:
+def _open_feed(
+    source: Source, source_rate: int | None, channel: int | None
+) -> tuple[Feed, str, float]:
     if isinstance(source, Audio):
         if source_rate is not None and source_rate != source.sample_rate:
             raise AudioError(
                 f"Audio: its rate is {source.sample_rate} Hz; leave source_rate ({source_rate}) out"
             )
-        return ArrayFeed(source.samples, source.sample_rate, "Audio"), "Audio", source.start
+        feed = ArrayFeed(source.samples, source.sample_rate, "Audio", channel)
+        return feed, "Audio", source.start
     if isinstance(source, np.ndarray):
         if source_rate is None:
             raise AudioError("array: source_rate is missing; say how many samples a second has")
-        return ArrayFeed(source, source_rate, "array"), "array", 0.0
+        return ArrayFeed(source, source_rate, "array", channel), "array", 0.0
     opened = open_input(source, source_rate)
     try:
-        return MediaFeed(opened), opened.name, 0.0
+        return MediaFeed(opened, channel), opened.name, 0.0
     except BaseException:
         opened.close()
         raise
+
+
+def _check_channel(channel: int | None) -> None:
+    number = isinstance(channel, int) and not isinstance(channel, bool)
+    if channel is not None and not (number and channel >= 0):
+        raise AudioError(f"channel is {channel!r}; it must be a whole number, 0 for the first")
 
 
 def _check_rate(what: str, rate: int) -> None:

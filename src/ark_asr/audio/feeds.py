@@ -35,10 +35,12 @@ class Feed(Protocol):
     Attributes:
         rate: Hz of the first samples.
         duration: Seconds from time zero to the end; ``None`` if not known.
+        channels: How many the first samples have.
         warnings: One line per damaged place; grows while reading.
     """
 
     rate: int
+    channels: int
     duration: float | None
     warnings: list[str]
 
@@ -74,6 +76,17 @@ def to_mono(channels: FloatArray) -> FloatArray:
     return np.asarray(channels.mean(axis=0), np.float32)
 
 
+def check_channel(name: str, channel: int | None, channels: int) -> None:
+    """Whether there is that channel.
+
+    Raises:
+        AudioError: There is none.
+    """
+    if channel is not None and channel >= channels:
+        has = "one channel" if channels == 1 else f"{channels} channels"
+        raise AudioError(f"{name}: has {has}, there is none of number {channel + 1}")
+
+
 class ArrayFeed:
     """Samples that are already in memory; they are converted piece by piece.
 
@@ -82,9 +95,12 @@ class ArrayFeed:
             the first one if both are equally long.
         rate: Hz.
         name: Named in errors.
+        channel: The one to read, from 0; ``None`` for the mean of all.
     """
 
-    def __init__(self, samples: NDArray[np.generic], rate: int, name: str) -> None:
+    def __init__(
+        self, samples: NDArray[np.generic], rate: int, name: str, channel: int | None = None
+    ) -> None:
         if samples.ndim not in (1, 2):
             raise AudioError(f"{name}: has {samples.ndim} dimensions; 1 (mono) or 2 are understood")
         channels = samples[None] if samples.ndim == 1 else samples
@@ -96,12 +112,16 @@ class ArrayFeed:
                 f"{name}: samples of type {samples.dtype}; use float, int16, int32 or uint8"
             )
         self.rate = rate
+        self.channels = len(self._channels)
         self.duration: float | None = self._channels.shape[1] / rate
         self.warnings: list[str] = []
         for start, piece in self._pieces(0):
             if not np.isfinite(piece).all():
                 bad = start + int(np.argmin(np.isfinite(piece).all(axis=0)))
                 raise AudioError(f"{name}: sample {bad} ({bad / rate:.2f} s) is not finite")
+        check_channel(name, channel, self.channels)
+        if channel is not None:
+            self._channels = self._channels[channel : channel + 1]
 
     def _pieces(self, first: int) -> Iterator[tuple[int, NDArray[np.generic]]]:
         step = _PIECE

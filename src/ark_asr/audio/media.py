@@ -16,9 +16,10 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from numpy.typing import NDArray
 
 from ark_asr.audio.damage import DamageLog, LostFrames
-from ark_asr.audio.feeds import Chunk, to_float, to_mono
+from ark_asr.audio.feeds import Chunk, check_channel, to_float, to_mono
 from ark_asr.audio.sources import Input
 from ark_asr.errors import AudioDecodeError, AudioError
 from ark_asr.types import FloatArray
@@ -67,13 +68,19 @@ class _Frame:
 class MediaFeed:
     """The best audio stream of a file, mixed to mono.
 
+    Args:
+        source: The file.
+        channel: The one to read, from 0; ``None`` for the mean of all.
+
     Raises:
         AudioDecodeError: Nothing can be decoded.
-        AudioError: No audio stream.
+        AudioError: No audio stream, or no such channel.
     """
 
-    def __init__(self, source: Input) -> None:
+    def __init__(self, source: Input, channel: int | None = None) -> None:
         self._source = source
+        self._channel = channel
+        self.channels = 0
         self._damage = DamageLog(source.name, source.notes)
         self.warnings = self._damage.lines
         self._at = 0.0  # second that is being decoded, for the damage log
@@ -82,6 +89,7 @@ class MediaFeed:
         try:
             self._frames = self._decode()
             self._head = self._first_frames(self._frames)
+            check_channel(source.name, channel, self.channels)
             self.rate = self._head[0].rate
             self._zero = self._find_zero()
             self.duration = self._length()
@@ -256,7 +264,8 @@ class MediaFeed:
         samples = frame.to_ndarray()
         if not frame.format.is_planar:
             samples = samples.reshape(-1, frame.layout.nb_channels).T
-        mono = to_mono(to_float(samples))
+        self.channels = self.channels or len(samples)
+        mono = to_mono(to_float(self._chosen(samples)))
         if not np.isfinite(mono).all():
             self._note("samples are not finite")
             mono = np.nan_to_num(mono, nan=0.0, posinf=0.0, neginf=0.0)
@@ -264,6 +273,15 @@ class MediaFeed:
         if frame.pts is not None and frame.time_base is not None:
             second = float(frame.pts * frame.time_base) + late
         return _Frame(mono, frame.sample_rate, second)
+
+    def _chosen(self, samples: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The channels to mix; silence where the chosen one has come to an end."""
+        if self._channel is None:
+            return samples
+        if self._channel >= len(samples):
+            self._note(f"channel {self._channel + 1} is missing")
+            return np.zeros((1, samples.shape[1]), np.float32)
+        return samples[self._channel : self._channel + 1]
 
     def _note(self, what: str) -> None:
         if self._emitting:

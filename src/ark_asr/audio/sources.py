@@ -73,6 +73,14 @@ def name_of(source: Source) -> str:
     return name if isinstance(name, str) else "stream"
 
 
+def readable_again(source: Source) -> bool:
+    """Whether it can be opened a second time; standard input and other pipes cannot."""
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        return source != "-" and not path.is_fifo() and not path.is_char_device()
+    return not callable(getattr(source, "read", None)) or _seekable(source)
+
+
 def open_input(source: Source, source_rate: int | None) -> Input:
     """Find out what ``source`` is and check what can be checked before decoding.
 
@@ -150,7 +158,7 @@ def _from_stream(file: BinaryIO, name: str, source_rate: int | None) -> Input:
     return Input(spool, name, seekable=True, raw_rate=source_rate, close=spool.close)
 
 
-def _seekable(file: BinaryIO) -> bool:
+def _seekable(file: object) -> bool:
     check = getattr(file, "seekable", None)
     return bool(check()) if callable(check) else False
 

@@ -34,9 +34,11 @@ def list_() -> None:
             variant = model.precision or model.kind
             typer.echo(f"{model.name:<26}{variant:<14}{_size(model.size):>10}{mark}")
         for other in installed():
-            if (entry := _entry(other.name)) and not entry.runs:
+            entry = _entry(other.name)
+            if entry and not (entry.runs and entry.transcribes):
+                note = "for --speakers auto" if entry.runs else "cannot be run yet"
                 size = _size(other.size)
-                typer.echo(f"{other.name:<26}{other.variant:<14}{size:>10}  (cannot be run yet)")
+                typer.echo(f"{other.name:<26}{other.variant:<14}{size:>10}  ({note})")
         here = {one.name for one in installed()}
         for entry in catalogue():
             if entry.name not in here:
@@ -198,7 +200,7 @@ def _about(entry: Entry) -> list[str]:
         f"layout       {entry.layout}{runs}",
         f"licence      {entry.licence.spdx}{terms}",
         *([f"             {entry.licence.note}"] if entry.licence.note else []),
-        f"languages    {' '.join(entry.languages)}",
+        f"languages    {' '.join(entry.languages) or 'any'}",
         f"memory       {_size(entry.memory_bytes)}: {entry.memory_basis}",
         f"download     about {_size(entry.download_bytes)}",
         f"sources      {', '.join(entry.repositories)}",

@@ -81,7 +81,9 @@ def pull(
         with ByteLine(entry.name, show=not quiet) as line:
             fetch(entry, progress=lambda at: line.to(at.done, at.total, f"{entry.name}/{at.file}"))
         say(f"{folder}: every file is verified")
-        if not entry.runs:
+        if not entry.transcribes:
+            say("for --speakers auto, which needs two models: see `ark-asr models list`")
+        elif not entry.runs:
             say(f"this version cannot run the layout {entry.layout!r} yet")
         elif convert and entry.layout in CONVERTED:
             _make_package(entry, folder, precision, quiet=quiet)
@@ -108,7 +110,8 @@ def _say_licence(entry: Entry, *, accepted: bool) -> None:
         OptionError: The licence forbids commercial use, and nobody agreed to that.
     """
     licence = entry.licence
-    about = f"about {entry.download_bytes / 1e9:.1f} GB"
+    size = entry.download_bytes
+    about = f"about {size / 1e9:.1f} GB" if size >= 1e9 else f"about {size / 1e6:.0f} MB"
     say(f"{entry.name}: {about}, licence {licence.spdx}. {licence.note}".rstrip())
     if licence.commercial or accepted:
         return

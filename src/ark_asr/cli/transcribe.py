@@ -18,6 +18,13 @@ from ark_asr.cli.searching import (
     Nbest,
     search_options,
 )
+from ark_asr.cli.speakers import (
+    Channels,
+    NumSpeakers,
+    SpeakerFlags,
+    SpeakerModelsOption,
+    SpeakersOption,
+)
 from ark_asr.cli.subtitles import (
     HighlightWords,
     Karaoke,
@@ -32,6 +39,7 @@ from ark_asr.cli.times import parse_time
 from ark_asr.errors import ArkError, OptionError, TroubleError
 
 if TYPE_CHECKING:
+    from ark_asr.cli.speakers import Finder
     from ark_asr.pipeline import Recognizer
     from ark_asr.types import Progress, TranscribeOptions, WordTimes
 
@@ -94,6 +102,10 @@ def transcribe(
         bool,
         typer.Option("--resume", help="Go on where an interrupted run ended; with --output-dir."),
     ] = False,
+    speakers: SpeakersOption = None,
+    num_speakers: NumSpeakers = None,
+    speaker_models: SpeakerModelsOption = None,
+    channels: Channels = False,
     beam_size: BeamSize = None,
     nbest: Nbest = 1,
     hotwords: Hotwords = None,
@@ -125,7 +137,9 @@ def transcribe(
             karaoke,
         )
         outputs = plan_outputs(files, format_ or ["txt"], output_dir, subtitles)
-        words = words or subtitles.need_words
+        who = SpeakerFlags(speakers, num_speakers, speaker_models, channels)
+        who.check(resume=resume)
+        words = words or subtitles.need_words or speakers is not None
         if word_times is not None and not words:
             raise OptionError("--word-times needs --words")
         first, last = (None if text is None else parse_time(text) for text in (begin, end))
@@ -156,12 +170,16 @@ def transcribe(
         check_options(options)
         if resume and output_dir is None:
             raise OptionError("--resume keeps what is finished in --output-dir; name a folder")
+        find = who.finder(files, threads, quiet=quiet)
         codes = {0}
         with Recognizer.load(model, engine=engine, threads=threads) as recognizer:
             for source in files:
                 outputs.announce(source)
                 try:
-                    _one(recognizer, source, options, outputs, resume=resume, quiet=quiet)
+                    if channels:
+                        _channels(recognizer, source, options, outputs, quiet=quiet)
+                    else:
+                        _one(recognizer, source, options, outputs, find, resume=resume, quiet=quiet)
                 except (ArkError, OSError) as error:
                     codes.add(NOT_UNDERSTOOD if isinstance(error, TroubleError) else BAD_INPUT)
                     say(str(error))
@@ -174,19 +192,23 @@ def _one(
     source: str,
     options: TranscribeOptions,
     outputs: Outputs,
+    find: Finder | None,
     *,
     resume: bool,
     quiet: bool,
 ) -> None:
     """One recording from sound to all its outputs."""
-    from ark_asr.pipeline import Journal
+    from dataclasses import replace
+
+    from ark_asr.pipeline import Journal, Speakers
     from ark_asr.writers.plain import TxtWriter
 
+    label = tuple if find is None else Speakers(find(source, options)).label
     journal = Journal(outputs.journal(source), f"ark-asr {__version__}") if resume else None
     line = ProgressLine(source, show=not quiet)
 
     def report(progress: Progress) -> None:
-        text = "".join(map(TxtWriter().lines, progress.segments)) if outputs.plain else ""
+        text = "".join(map(TxtWriter().lines, label(progress.segments))) if outputs.plain else ""
         if text:
             with line.aside():
                 put(text)
@@ -199,6 +221,28 @@ def _one(
     for warning in transcript.warnings:
         say(warning)
     if not outputs.plain:
-        outputs.deliver(transcript, source, quiet=quiet)
+        labelled = replace(transcript, segments=tuple(label(transcript.segments)))
+        outputs.deliver(labelled, source, quiet=quiet)
     if journal is not None:
         journal.remove()
+
+
+def _channels(
+    recognizer: Recognizer,
+    source: str,
+    options: TranscribeOptions,
+    outputs: Outputs,
+    *,
+    quiet: bool,
+) -> None:
+    """One recording, each channel a speaker; nothing can be printed before all are heard."""
+    from ark_asr.pipeline import transcribe_channels
+
+    line = ProgressLine(source, show=not quiet)
+    try:
+        transcript = transcribe_channels(recognizer, source, options, progress=line.update)
+    finally:
+        line.close()
+    for warning in transcript.warnings:
+        say(warning)
+    outputs.deliver(transcript, source, quiet=quiet)

@@ -22,6 +22,8 @@ from ark_asr.models.package import DATA_FILE
 CATALOGUE_FILE = Path(__file__).with_name("catalogue.json")
 FORMAT_VERSION = 1
 CHECKPOINT = "checkpoint"
+# Of models that help to tell speakers apart; they write nothing down.
+SPEAKER_LAYOUTS = frozenset({"speaker-segmentation", "speaker-embedding"})
 
 # What is fetched, imported or read, told by the ending: weights, graphs, their raw tables, JSON and
 # text. Nothing that can hold code (Python, pickles, PyTorch files) has a place here.
@@ -99,7 +101,7 @@ class Entry:
         repositories: On the hub, the current name first; its owner was renamed twice.
         revision: Commit that is fetched; ``None`` if none is known.
         licence: What it may be used for.
-        languages: ISO 639 codes.
+        languages: ISO 639 codes; empty for a model that does not ask for one.
         download_bytes: About how much is fetched.
         memory_bytes: About how much memory it needs to run.
         memory_basis: How that is known.
@@ -123,6 +125,11 @@ class Entry:
     files: tuple[CatalogueFile, ...]
     unknown: str
     folders: tuple[str, ...] = ("",)
+
+    @property
+    def transcribes(self) -> bool:
+        """Whether it is a model that ``--model`` takes."""
+        return self.layout not in SPEAKER_LAYOUTS
 
     def answers_to(self, name: str) -> bool:
         """Whether a user may mean this model."""

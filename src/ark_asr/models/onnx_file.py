@@ -9,8 +9,8 @@ https://protobuf.dev/programming-guides/encoding
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ark_asr.errors import ModelFormatError, ModelNotFoundError
 
 # Numbers of the fields, message by message.
-_MODEL_GRAPH = 7
+_MODEL_GRAPH, _MODEL_METADATA = 7, 14
 _GRAPH_NODE, _GRAPH_INITIALIZER = 1, 5
 _NODE_OPERATOR = 4
 _DIMS, _DATA_TYPE, _NAME, _RAW_DATA, _EXTERNAL_DATA = 1, 2, 8, 9, 13
@@ -78,10 +78,12 @@ class OnnxFile:
     Attributes:
         operators: Of the nodes, in order.
         tensors: Stored ones.
+        metadata: What its maker wrote into it, text by name.
     """
 
     operators: tuple[str, ...]
     tensors: tuple[StoredTensor, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> OnnxFile:
@@ -112,7 +114,8 @@ def _read(data: mmap.mmap, path: Path) -> OnnxFile:
         for node in _spans(data, graph, _GRAPH_NODE):
             operators += [_text(data, name) for name in _spans(data, node, _NODE_OPERATOR)]
         tensors += [_tensor(data, one, path) for one in _spans(data, graph, _GRAPH_INITIALIZER)]
-    return OnnxFile(tuple(operators), tuple(tensors))
+    metadata = (_entry(data, one) for one in _spans(data, (0, len(data)), _MODEL_METADATA))
+    return OnnxFile(tuple(operators), tuple(tensors), dict(metadata))
 
 
 def _tensor(data: mmap.mmap, span: Span, path: Path) -> StoredTensor:

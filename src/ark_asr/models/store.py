@@ -84,7 +84,9 @@ def _runs(one: home.Installed) -> bool:
     if (one.path / MANIFEST_FILE).is_file():
         return True
     entry = find(one.name)
-    return entry.runs if entry else one.variant == CHECKPOINT
+    if entry is None:
+        return one.variant == CHECKPOINT
+    return entry.runs and entry.transcribes
 
 
 def _embedded() -> dict[str, ModelFolder]:
@@ -100,6 +102,8 @@ def _inspect(path: Path, *, embedded: bool = False) -> ModelFolder:
             raise ModelFormatError(
                 f"{path}: has the layout {receipt.layout!r}, which cannot be run yet"
             )
+        if entry and not entry.transcribes:
+            raise ModelFormatError(f"{path}: is for `--speakers auto`; it does not transcribe")
     layout = layout_of(path)
     if layout.kind == "package":
         manifest = Manifest.load(path)

@@ -68,6 +68,7 @@ class Run:
                 begin=options.begin,
                 end=options.end,
                 source_rate=source_rate,
+                channel=options.channel,
             )
 
     def __iter__(self) -> Iterator[tuple[Segment, ...]]:
