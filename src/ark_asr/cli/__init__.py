@@ -13,8 +13,9 @@ from typing import Annotated
 import typer
 
 from ark_asr import __version__
-from ark_asr.cli import batch, models, train
+from ark_asr.cli import batch, models, serve, train
 from ark_asr.cli.convert_format import convert_format
+from ark_asr.cli.doctor import doctor
 from ark_asr.cli.evaluate import evaluate
 from ark_asr.cli.live import live
 from ark_asr.cli.outcome import INTERRUPTED
@@ -32,7 +33,9 @@ app.command("convert-format")(convert_format)
 app.command()(live)
 app.command(context_settings=batch.SETTINGS)(batch.batch)
 app.command(context_settings=batch.SETTINGS)(evaluate)
+app.command()(doctor)
 app.add_typer(models.app, name="models")
+app.add_typer(serve.app, name="serve")
 app.add_typer(train.app, name="train")
 
 
