@@ -36,9 +36,10 @@ def columns(tokenizer, text):
 def read(words, tokenizer, text):
     """The match after a text; on the way, what was foretold must come true."""
     match = Match()
+    unlikely = np.full(len(output_ids(tokenizer)), -100, np.float32)
     for column in columns(tokenizer, text):
-        foretold = words.bonuses(match)[column]
-        match = words.advance(match, column)
+        foretold = words.bonuses(match, unlikely)[column]
+        match = words.advance(match, column, -100.0)
         assert match.bonus == pytest.approx(foretold)
     return match
 
@@ -77,8 +78,19 @@ def test_overlapping_words_are_not_counted_twice(tokenizer):
 def test_weights(tokenizer):
     words = hot(tokenizer, "ark :3", "art", boost=0.5)
     assert read(words, tokenizer, "ar").bonus == 3.0
-    assert worth(words, tokenizer, "art") == 1.5
+    assert worth(words, tokenizer, "art") == 1.5  # not what was promised to the heavier word
     assert worth(words, tokenizer, "ark") == 4.5
+
+
+def test_what_the_model_is_sure_of_needs_no_help(tokenizer):
+    words, match = hot(tokenizer, "ark", boost=2.0), Match()
+    logprobs = np.zeros(len(output_ids(tokenizer)), np.float32)
+    for column, logprob in zip(columns(tokenizer, "ark"), (-0.5, 0.0, -3.0), strict=True):
+        logprobs[column] = logprob
+        foretold = words.bonuses(match, logprobs)[column]
+        match = words.advance(match, column, logprob)
+        assert match.bonus == pytest.approx(foretold)
+    assert match.complete() == 0.5 + 0.0 + 2.0
 
 
 def test_scripts_without_spaces_need_none(tokenizer):
@@ -87,10 +99,10 @@ def test_scripts_without_spaces_need_none(tokenizer):
     assert worth(words, tokenizer, "東") == 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_like_the_best_way_to_place_the_words(tokenizer, data):
-    letters = st.text("ab ", min_size=1, max_size=5).map(str.strip).filter(bool)
+    letters = st.text("ab ", max_size=5).map(lambda word: " ".join(word.split())).filter(bool)
     chosen = data.draw(st.lists(letters, min_size=1, max_size=4, unique=True))
     text = data.draw(st.text("ab -", max_size=14))
     words = hot(tokenizer, *chosen, boost=1.0)
@@ -104,21 +116,19 @@ def test_like_the_best_way_to_place_the_words(tokenizer, data):
 
     best = [0] * (len(text) + 1)
     for start in reversed(range(len(text))):
-        ways = [
-            len(f) + best[start + len(f)] for f in spellings if fits(start, " ".join(f.split(" ")))
-        ]
+        ways = [len(f) + best[start + len(f)] for f in spellings if fits(start, f)]
         best[start] = max([best[start + 1], *ways])
     assert worth(words, tokenizer, text) == best[0]
 
 
 class Telling:
-    """Says a text with certainty ``sure``, and ``rival`` in its place with the rest."""
+    """Says each of these texts with its chance."""
 
-    def __init__(self, tokenizer, text, rival, sure=0.9):
+    def __init__(self, tokenizer, texts):
         self.output_ids = output_ids(tokenizer)
         self.max_positions = 100
         self._end = tokenizer.config.eos_token_ids[0]
-        self._ways = [(tokenizer.encode(text), sure), (tokenizer.encode(rival), 1 - sure)]
+        self._ways = [(tokenizer.encode(text), chance) for text, chance in texts.items()]
 
     def logits_after(self, said):
         chances = np.full(len(self.output_ids), 1e-7)
@@ -152,21 +162,24 @@ def say(engine, tokenizer, words, width=2):
 
 
 def test_a_hot_word_wins_against_a_likelier_one(tokenizer):
-    engine = Telling(tokenizer, "see the arc", "see the ark")
+    engine = Telling(tokenizer, {"see the arc": 0.9, "see the ark": 0.1})
     assert say(engine, tokenizer, None)[0] == "see the arc"
-    text, found = say(engine, tokenizer, hot(tokenizer, "ark"))
+    text, found = say(engine, tokenizer, hot(tokenizer, "ark", boost=3.0))
     assert text == "see the ark"
     # Without the hot word's worth: the model did not believe in it.
     assert sum(found.logprobs) == pytest.approx(math.log(0.1), abs=1e-3)
 
 
-@given(st.integers(1, 30))
-@settings(max_examples=10)
-def test_false_starts_do_not_crowd_out_what_is_said(tokenizer, count):
-    """The model wavers at each letter, towards the beginnings of words that nobody says."""
-    engine = Telling(tokenizer, "the art of it", "the ark", sure=0.7)
-    words = hot(tokenizer, "arkansas", *(f"ark{n}" for n in range(count)), boost=2.0)
-    assert say(engine, tokenizer, words)[0] == "the art of it"
+def test_false_starts_do_not_crowd_out_what_is_said(tokenizer):
+    engine = Telling(tokenizer, {"a word": 0.5, "a bird": 0.25, "a nerd": 0.25})
+    words = hot(tokenizer, "banana", "nutmeg", boost=3.0)
+    assert say(engine, tokenizer, words)[0] == "a word"
+
+
+def test_a_word_that_the_model_would_not_write_does_not_come_from_nowhere(tokenizer):
+    engine = Telling(tokenizer, {"a word": 0.6, "a ward": 0.4})
+    words = hot(tokenizer, "banana", "ark", "word of", boost=2.0)
+    assert say(engine, tokenizer, words, width=4)[0] == "a word"
 
 
 def test_a_word_that_the_model_cannot_write_is_refused(tokenizer):

@@ -33,7 +33,7 @@ Hotwords = Annotated[
 ]
 HotwordBoost = Annotated[
     float | None,
-    typer.Option(metavar="X", help="How much they are preferred. [default: 1]"),
+    typer.Option(metavar="X", help="How much they are preferred. [default: 0.5]"),
 ]
 Instruction = Annotated[
     str | None,

@@ -1,10 +1,10 @@
 """Hot words: names and terms that the speaker is likely to use.
 
 Shallow fusion with a trie over token ids. As long as what is being written agrees with the
-beginning of a hot word, each of its tokens is worth ``boost``; a beginning that does not become
-the whole word, or goes on into another word, loses all of it again. A finished hypothesis is
-therefore worth its log-probability and the tokens of the hot words that it really holds, nothing
-else. Overlapping hot words are not counted twice: of all ways to place them, the best one counts.
+beginning of a hot word, each of its tokens is worth up to ``boost``; a beginning that does not
+become the whole word, or goes on into another word, loses all of it again. A finished hypothesis
+is therefore worth its log-probability and the hot words that it really holds, nothing else.
+Overlapping hot words are not counted twice: of all ways to place them, the best one counts.
 
 Model probabilities are never changed; only the order of hypotheses is.
 """
@@ -102,37 +102,36 @@ def _number(text: str) -> float:
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """The beginning of one or more hot words.
+    """The beginning of one or more hot words of the same weight.
 
     Attributes:
         children: By column of the next token.
-        bonus: What this beginning is worth.
-        word: What a hot word that ends here is worth; 0 if none does.
-        closed: The word needs no sign that it is over: its script writes no spaces.
+        boost: Worth of each token below the root.
+        ends: A hot word ends here.
+        closed: It needs no sign that it is over: its script writes no spaces.
     """
 
+    boost: float
     children: dict[int, Node] = field(default_factory=dict)
-    bonus: float = 0.0
-    word: float = 0.0
+    ends: bool = False
     closed: bool = False
 
-    def add(self, columns: Sequence[int], boost: float, *, closed: bool) -> None:
+    def add(self, columns: Sequence[int], *, closed: bool) -> None:
         """Add a word below this node."""
         node = self
-        for depth, column in enumerate(columns, 1):
-            node = node.children.setdefault(column, Node())
-            node.bonus = max(node.bonus, boost * depth)
-        node.word = max(node.word, boost * len(columns))
+        for column in columns:
+            node = node.children.setdefault(column, Node(self.boost))
+        node.ends = True
         node.closed |= closed
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Match:
     """How a hypothesis agrees with the hot words so far.
 
     Attributes:
         settled: Worth of the hot words that are complete.
-        begun: Beginnings that may still become words, and what was settled before each.
+        begun: Beginnings that may still become words, and what all is worth if they do.
         fresh: A new word may follow without a space.
     """
 
@@ -143,16 +142,15 @@ class Match:
     @property
     def bonus(self) -> float:
         """Worth of it all, as long as the best beginning lives."""
-        return max([self.settled, *(before + node.bonus for node, before in self.begun)])
+        return max([self.settled, *(worth for _, worth in self.begun)])
 
     def complete(self) -> float:
         """What is settled if a word ends here."""
-        return max([self.settled, *(before + node.word for node, before in self.begun)])
+        return max([self.settled, *(worth for node, worth in self.begun if node.ends)])
 
     def going_on(self) -> float:
         """What is settled if the word goes on; some scripts do not show it."""
-        closed = (before + node.word for node, before in self.begun if node.closed)
-        return max([self.settled, *closed])
+        return max([self.settled, *(worth for node, worth in self.begun if node.closed)])
 
 
 class HotWords:
@@ -163,8 +161,9 @@ class HotWords:
 
     Args:
         words: What to look for; see `HotWord.parse`.
-        boost: Worth of each token, in nats: a hot word of ``n`` tokens may be ``exp(boost * n)``
-            times less likely than what the model would write, and is still taken.
+        boost: Most that each token of them is worth, in nats. A token is never worth more than its
+            own log-probability lacks: what the model is sure of needs no help, and a hot word that
+            is not there gains nothing from being added.
         tokenizer: Of the model.
         output_ids: Token id of each logits column, int64 ``[columns]``, ascending.
 
@@ -180,43 +179,51 @@ class HotWords:
         # What may follow a word that is over, and what a word may follow without a space.
         self._ends_word = stops | np.array([_no_letter(text[:1]) for text in texts])
         self._opens_word = np.array([_no_letter(text[-1:]) for text in texts])
-        self._after_word, self._anywhere = Node(), Node()
+        self._after_word: dict[float, Node] = {}
+        self._anywhere: dict[float, Node] = {}
         column_of = {id_: column for column, id_ in enumerate(output_ids.tolist())}
         for word in map(HotWord.parse, words):
             for form in _forms(word.text):
                 columns = [column_of.get(id_, -1) for id_ in tokenizer.encode(form)]
                 if -1 in columns:
                     raise OptionError(f"hot word {word.text!r}: the model cannot write it")
-                closed = _spaceless(form[-1])
-                self._anywhere.add(columns, boost * word.weight, closed=closed)
+                roots = [self._anywhere]
                 if form.startswith(" ") or _spaceless(form[0]):
-                    self._after_word.add(columns, boost * word.weight, closed=closed)
+                    roots.append(self._after_word)
+                for root in roots:
+                    node = root.setdefault(word.weight, Node(boost * word.weight))
+                    node.add(columns, closed=_spaceless(form[-1]))
 
-    def bonuses(self, match: Match) -> FloatArray:
-        """`Match.bonus` after each possible next token, float32 ``[columns]``."""
+    def bonuses(self, match: Match, logprobs: FloatArray) -> FloatArray:
+        """`Match.bonus` after each possible next token.
+
+        Args:
+            match: Up to here.
+            logprobs: Of each next token, float32 ``[columns]``; so is the result.
+        """
         complete, going_on = match.complete(), match.going_on()
         worth = np.where(self._ends_word, complete, going_on).astype(np.float32)
-        for column, child in self._roots(match).children.items():
-            worth[column] += child.bonus
-        for node, before in match.begun:
-            for column, child in node.children.items():
-                worth[column] = max(worth[column], before + child.bonus)
+        ways = [(root, worth.copy()) for root in self._roots(match)]
+        ways += [(node, np.full_like(worth, so_far)) for node, so_far in match.begun]
+        for node, so_far in ways:
+            columns = np.fromiter(node.children, np.int64, len(node.children))
+            gain = np.minimum(node.boost, -logprobs[columns])
+            worth[columns] = np.maximum(worth[columns], so_far[columns] + gain)
         return worth
 
-    def advance(self, match: Match, column: int) -> Match:
-        """The match after this column's token."""
+    def advance(self, match: Match, column: int, logprob: float) -> Match:
+        """The match after this column's token, which has this log-probability."""
         settled = match.complete() if self._ends_word[column] else match.going_on()
+        ways = [*match.begun, *((root, settled) for root in self._roots(match))]
         begun = [
-            (node.children[column], before)
-            for node, before in match.begun
+            (node.children[column], so_far + min(node.boost, -logprob))
+            for node, so_far in ways
             if column in node.children
         ]
-        if (first := self._roots(match).children.get(column)) is not None:
-            begun.append((first, settled))
         return Match(settled, tuple(begun), bool(self._opens_word[column]))
 
-    def _roots(self, match: Match) -> Node:
-        return self._anywhere if match.fresh else self._after_word
+    def _roots(self, match: Match) -> Iterable[Node]:
+        return (self._anywhere if match.fresh else self._after_word).values()
 
 
 def _forms(text: str) -> Iterator[str]:
