@@ -39,6 +39,7 @@ class LrcWriter(Writer):
             for segment in transcript.segments
             for cue in cues(segment, self._options, labelled=True)
         ]
+        found.sort(key=lambda cue: cue.start)  # segments of several channels overlap
         return "".join(f"{line}\n" for line in [*head, *self._lines(found)])
 
     def _lines(self, found: list[Cue]) -> Iterator[str]:

@@ -35,12 +35,17 @@ class SrtWriter(Writer):
     def _render(self, transcript: Transcript) -> str:
         if self._options.highlight_words:
             require_words(transcript)
-        blocks: list[str] = []
-        for segment in transcript.segments:
-            for frame in _frames(cues(segment, self._options, labelled=True), self._options):
-                times = f"{timestamp(frame.start, ',')} --> {timestamp(frame.end, ',')}"
-                blocks.append(f"{len(blocks) + 1}\n{times}\n{_srt_text(frame)}\n")
-        return "\n".join(blocks)
+        frames = [
+            frame
+            for segment in transcript.segments
+            for frame in _frames(cues(segment, self._options, labelled=True), self._options)
+        ]
+        frames.sort(key=lambda frame: frame.start)  # segments of several channels overlap
+        return "\n".join(
+            f"{number}\n{timestamp(frame.start, ',')} --> {timestamp(frame.end, ',')}\n"
+            f"{_srt_text(frame)}\n"
+            for number, frame in enumerate(frames, start=1)
+        )
 
 
 class VttWriter(Writer):
@@ -54,14 +59,17 @@ class VttWriter(Writer):
     def _render(self, transcript: Transcript) -> str:
         if self._options.highlight_words or self._options.karaoke:
             require_words(transcript)
-        blocks = ["WEBVTT\n", *map(_note, transcript.warnings)]
+        blocks: list[tuple[float, str]] = []
         for segment in transcript.segments:
-            blocks += _notes(segment)
+            blocks += [(segment.start, note) for note in _notes(segment)]
             for frame in _frames(cues(segment, self._options, labelled=False), self._options):
                 times = f"{timestamp(frame.start)} --> {timestamp(frame.end)}"
                 voice = f"<v {_quote(frame.cue.speaker)}>" if frame.cue.speaker else ""
-                blocks.append(f"{times}\n{voice}{self._text(frame)}\n")
-        return "\n".join(blocks)
+                blocks.append((frame.start, f"{times}\n{voice}{self._text(frame)}\n"))
+        # WebVTT wants cues in order of their start; segments of several channels overlap.
+        blocks.sort(key=lambda block: block[0])
+        notes = map(_note, transcript.warnings)
+        return "\n".join(["WEBVTT\n", *notes, *(text for _, text in blocks)])
 
     def _text(self, frame: Frame) -> str:
         if self._options.karaoke:
