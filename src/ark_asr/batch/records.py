@@ -159,7 +159,7 @@ def _time(data: Mapping[str, Any], key: str) -> float:
 
 
 def _segment(segment: Segment) -> dict[str, Any]:
-    return {
+    row: dict[str, Any] = {
         "start": round(segment.start, 3),
         "end": round(segment.end, 3),
         "text": segment.text,
@@ -168,3 +168,14 @@ def _segment(segment: Segment) -> dict[str, Any]:
         "tokens": segment.tokens,
         "flags": list(segment.flags),
     }
+    if segment.words:
+        row["words"] = [
+            {
+                "start": round(word.start, 3),
+                "end": round(word.end, 3),
+                "text": word.text,
+                "confidence": round(word.confidence, 4),
+            }
+            for word in segment.words
+        ]
+    return row

@@ -40,11 +40,23 @@ def evaluate(
     compare: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Other predictions, compared in pairs.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Also a page to read; one file.")
+    ] = None,
+    audio: Annotated[
+        bool,
+        typer.Option("--audio/--no-audio", help="Put the clips that went worst into the page."),
+    ] = True,
     scheme: Annotated[
-        str, typer.Option(metavar="NAME", help="basic, english, ark or ark-without-jiwer.")
+        str,
+        typer.Option(metavar="NAME", help="basic, english, leaderboard, ark or ark-without-jiwer."),
     ] = "basic",
+    language: Annotated[
+        str, typer.Option(metavar="TAG", help="Of records that do not name theirs, such as de.")
+    ] = "",
     by: Annotated[
-        list[str] | None, typer.Option(metavar="KEY", help="Also for each value; repeat it.")
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Also for each value, numbers in bins; repeat it."),
     ] = None,
     resample_by: Annotated[
         str | None,
@@ -65,6 +77,9 @@ def evaluate(
     threads: Annotated[int | None, typer.Option(metavar="N", help="CPU threads.")] = None,
     workers: Annotated[int, typer.Option(metavar="N", help="Processes.")] = 1,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Clips decoded together.")] = 40,
+    words: Annotated[
+        bool, typer.Option("--words", help="Also times and confidence of single words.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with predictions of an earlier run.")
     ] = False,
@@ -75,19 +90,23 @@ def evaluate(
     text_field: Annotated[str, typer.Option(metavar="KEY")] = "text",
     begin_field: Annotated[str, typer.Option(metavar="KEY")] = "begin_time",
     end_field: Annotated[str, typer.Option(metavar="KEY")] = "end_time",
+    language_field: Annotated[str, typer.Option(metavar="KEY")] = "language",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Score transcripts against references (needs the extra 'eval').
 
     Without --predictions the recordings are first written down, into FILE.predictions.jsonl. A
-    recording that cannot be used counts with all its words as missing.
+    recording that cannot be used counts with all its words as missing. The page of --report holds
+    what was said, and the voices too unless --no-audio.
     """
     with outcome():
         with needs_extra("evaluating", "eval"):
-            from ark_asr.evaluation import summary as totals
-            from ark_asr.evaluation.machine import describe_model, this_machine
-            from ark_asr.evaluation.rows import read_predictions, render, score_all, worst_first
+            from ark_asr.evaluation import job
+            from ark_asr.evaluation.machine import describe_model
+            from ark_asr.evaluation.report import page
+            from ark_asr.evaluation.rows import render, worst_first
             from ark_asr.evaluation.schemes import get_scheme
+            from ark_asr.evaluation.summary import Speed
             from ark_asr.evaluation.table import table
         from ark_asr.batch.job import Plan
         from ark_asr.batch.manifests import read_manifest
@@ -95,11 +114,10 @@ def evaluate(
         from ark_asr.batch.records import Fields
         from ark_asr.models.store import resolve
         from ark_asr.types import TranscribeOptions
-        from ark_asr.writers import write_atomic
 
-        chosen = get_scheme(scheme)
-        if predictions is not None and (model, engine, threads, workers, resume) != (
-            None, None, None, 1, False
+        get_scheme(scheme)  # a wrong name is said before hours of listening
+        if predictions is not None and (model, engine, threads, workers, words, resume) != (
+            None, None, None, 1, False, False
         ):  # fmt: skip
             raise OptionError("--predictions are there already; leave out how to make them")
         fields = Fields(audio_field, text_field, begin_field, end_field)
@@ -107,43 +125,44 @@ def evaluate(
         if not any(record.text.strip() for record in records):
             raise OptionError(f"{input_}: no record has a reference ({text_field!r})")
         for path in filter(None, (predictions, compare, Path(input_))):
-            if path.exists() and output.exists() and path.samefile(output):
-                raise OptionError(f"{output} is an input; choose another --output")
+            for target in filter(None, (output, report)):
+                if path.exists() and target.exists() and path.samefile(target):
+                    raise OptionError(f"{target} is an input; choose another name")
 
         speed = described = None
         if predictions is None:
             described = describe_model(resolve(model))
             predictions = output.with_name(f"{output.name}.predictions.jsonl")
-            options = TranscribeOptions(batch_size=batch_size, vad=None)
-            plan = Plan(Settings(model, engine, threads, options), workers=workers)
+            options = TranscribeOptions(batch_size=batch_size, vad=None, words=words)
+            settings = Settings(model, engine, threads, options)
+            plan = Plan(settings, workers=workers, segments=True)
             tally = _predict(records, predictions, plan, resume=resume, quiet=quiet)
             if tally.elapsed:
-                speed = totals.Speed(tally.audio, tally.elapsed, tally.rtfx)
+                speed = Speed(tally.audio, tally.elapsed, tally.rtfx)
 
-        scored = score_all(records, read_predictions(predictions, records), chosen)
-        second = None
-        if compare is not None:
-            others = score_all(records, read_predictions(compare, records), chosen)
-            second = totals.compare(str(compare), scored, others, resample_by)
-        found = totals.Summary(
-            input=input_,
-            predictions=str(predictions),
-            scheme=chosen.name,
-            scheme_version=chosen.version,
-            resampled_by=resample_by or "utterances",
-            rates=totals.rates(scored, resample_by),
-            by=totals.breakdown(scored, by or [], resample_by),
-            comparison=second,
+        scored, summary = job.evaluate(
+            input_,
+            records,
+            predictions,
+            job.Scoring(scheme, language, language_field, tuple(by or ()), resample_by),
+            other=compare,
             speed=speed,
             model=described,
-            machine=this_machine(),
         )
-        try:
-            write_atomic(output, render(worst_first(scored)))
-            write_atomic(output.with_name(f"{output.name}.summary.json"), found.to_json())
-        except OSError as error:
-            raise OptionError(f"{output}: cannot be written ({error.strerror or error})") from None
-        typer.echo(table(found), nl=False)
+        _write(output, render(worst_first(scored)))
+        _write(output.with_name(f"{output.name}.summary.json"), summary.to_json())
+        if report is not None:
+            _write(report, page(scored, summary, audio=audio))
+        typer.echo(table(summary), nl=False)
+
+
+def _write(path: Path, content: str) -> None:
+    from ark_asr.writers import write_atomic
+
+    try:
+        write_atomic(path, content)
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def _predict(

@@ -11,6 +11,8 @@ from typing import Any
 
 from ark_asr.batch.records import Record, parse_json
 from ark_asr.errors import OptionError
+from ark_asr.evaluation.alignment import Formatted, formatted
+from ark_asr.evaluation.languages import primary
 from ark_asr.evaluation.schemes import RowScore, Scheme
 
 
@@ -29,11 +31,16 @@ class Predicted:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One record with its prediction and their comparison."""
+    """One record with its prediction and their comparison.
+
+    Attributes:
+        formatted: Compared with case and punctuation.
+    """
 
     record: Record
     predicted: Predicted
     score: RowScore
+    formatted: Formatted
 
     def field(self, key: str) -> Any:  # noqa: ANN401 - whatever the manifest holds
         """A value of the manifest; ``None`` where it has none."""
@@ -75,13 +82,48 @@ def read_predictions(path: Path, records: Sequence[Record]) -> list[Predicted]:
 
 
 def score_all(
-    records: Sequence[Record], predictions: Sequence[Predicted], scheme: Scheme
+    records: Sequence[Record],
+    predictions: Sequence[Predicted],
+    scheme: Scheme,
+    *,
+    language: str = "",
+    language_field: str = "language",
 ) -> list[Scored]:
-    """Compare each prediction with its reference."""
+    """Compare each prediction with its reference.
+
+    Args:
+        records: The test set.
+        predictions: As many, in the same order.
+        scheme: How to compare.
+        language: Tag of those records that do not name theirs.
+        language_field: Where a record names it.
+
+    Raises:
+        OptionError: A record is of another language than the scheme is for.
+    """
     return [
-        Scored(record, predicted, scheme.score(record.text, predicted.text))
+        _score(record, predicted, scheme, _language(record, language_field) or language)
         for record, predicted in zip(records, predictions, strict=True)
     ]
+
+
+def _score(record: Record, predicted: Predicted, scheme: Scheme, language: str) -> Scored:
+    if scheme.language and language and primary(language) != scheme.language:
+        raise OptionError(
+            f"line {record.number} of the input is {language!r}, but the scheme {scheme.name!r} is "
+            f"for {scheme.language!r} only; take --scheme basic, or leave such lines out"
+        )
+    return Scored(
+        record,
+        predicted,
+        scheme.score(record.text, predicted.text, language),
+        formatted(record.text, predicted.text),
+    )
+
+
+def _language(record: Record, key: str) -> str:
+    found = dict(record.extra).get(key)
+    return found if isinstance(found, str) else ""
 
 
 def worst_first(scored: Sequence[Scored]) -> list[Scored]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from ark_asr.evaluation.intervals import Difference, Interval
 from ark_asr.evaluation.summary import Rates, Summary
 
-_HEAD = ("", "WER %", "95 %", "CER %", "95 %", "S", "D", "I", "words", "chars", "rows", "empty",
-         "errors")  # fmt: skip
+_HEAD = ("", "WER %", "95 %", "CER %", "95 %", "formatted", "S", "D", "I", "words", "chars", "rows",
+         "empty", "errors")  # fmt: skip
+_MOST = 5  # confusions in the table
 
 
 def table(summary: Summary) -> str:
@@ -23,13 +24,14 @@ def table(summary: Summary) -> str:
     ]
     lines.append(f"scheme {summary.scheme} {summary.scheme_version}; intervals over "
                  f"{summary.resampled_by}")  # fmt: skip
+    lines += _words(summary)
     if summary.speed is not None:
         speed = summary.speed
         lines.append(f"{speed.audio_seconds:.1f} s of audio in {speed.seconds:.1f} s, "
                      f"RTFx {speed.rtfx:.2f}, {summary.machine.cpu}, "
                      f"{summary.machine.cores} cores")  # fmt: skip
     if summary.comparison is not None and summary.comparison.wer is not None:
-        lines.append(_sentence(summary.comparison.predictions, summary.comparison.wer))
+        lines.append(sentence(summary.comparison.predictions, summary.comparison.wer))
     return "\n".join(lines) + "\n"
 
 
@@ -43,11 +45,35 @@ def _line(name: str, rates: Rates) -> tuple[str, ...]:
         _span(rates.wer_interval),
         _percent(rates.cer),
         _span(rates.cer_interval),
+        _percent(rates.formatted_wer),
         *(f"{number:,}" for number in numbers),
     )
 
 
-def _sentence(name: str, found: Difference) -> str:
+def _words(summary: Summary) -> list[str]:
+    """Lines about single words, where something is known of them."""
+    lines = []
+    confusions = summary.mistakes.confusions[:_MOST]
+    if confusions:
+        pairs = (f"{one.reference} > {one.hypothesis} ({one.count})" for one in confusions)
+        lines.append(f"said > written: {', '.join(pairs)}")
+    if summary.word_times is not None:
+        times = summary.word_times
+        lines.append(
+            f"word starts {1000 * times.start:.0f} ms off on average, "
+            f"{100 * times.near[1]:.0f} % within 100 ms ({times.words:,} words)"
+        )
+    if summary.calibration is not None:
+        found = summary.calibration
+        lines.append(
+            f"confidence {100 * found.error:.1f} points from the share of right words on average "
+            f"({found.words:,} words)"
+        )
+    return lines
+
+
+def sentence(name: str, found: Difference) -> str:
+    """Whether other predictions are better, and how sure that is."""
     points, low, high = (
         100 * value for value in (found.difference, found.interval.low, found.interval.high)
     )

@@ -1,0 +1,94 @@
+"""A whole evaluation: records and predictions in, scored rows and their summary out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ark_asr.batch.records import Record
+from ark_asr.evaluation.confusions import find_mistakes
+from ark_asr.evaluation.fields import require
+from ark_asr.evaluation.machine import Model, this_machine
+from ark_asr.evaluation.rows import Scored, read_predictions, score_all
+from ark_asr.evaluation.schemes import get_scheme
+from ark_asr.evaluation.summary import Speed, Summary, breakdown, compare, rates
+from ark_asr.evaluation.wordtimes import calibration, time_errors
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How to score.
+
+    Attributes:
+        scheme: One of `ark_asr.evaluation.schemes.SCHEMES`.
+        language: Tag of the records that do not name theirs.
+        language_field: Field of the manifest that names it.
+        by: Fields of the manifest to break the rates down by.
+        resample_by: Field whose values are drawn for the intervals; ``None`` for utterances.
+    """
+
+    scheme: str = "basic"
+    language: str = ""
+    language_field: str = "language"
+    by: tuple[str, ...] = ()
+    resample_by: str | None = None
+
+
+def evaluate(
+    source: str,
+    records: Sequence[Record],
+    predictions: Path,
+    scoring: Scoring,
+    *,
+    other: Path | None = None,
+    speed: Speed | None = None,
+    model: Model | None = None,
+) -> tuple[list[Scored], Summary]:
+    """Score predictions.
+
+    Args:
+        source: What the records were read from.
+        records: The test set.
+        predictions: Output of a batch over it.
+        scoring: How to score.
+        other: A second output, to compare in pairs.
+        speed: How fast the predictions were made, if known.
+        model: What made them, if known.
+
+    Raises:
+        OptionError: A field or scheme is not known, or a file does not fit the records.
+        MissingExtraError: The scheme or a language needs a package that is not installed.
+    """
+    scheme = get_scheme(scoring.scheme)
+
+    def score(path: Path) -> list[Scored]:
+        return score_all(
+            records,
+            read_predictions(path, records),
+            scheme,
+            language=scoring.language,
+            language_field=scoring.language_field,
+        )
+
+    scored = score(predictions)
+    by = scoring.resample_by
+    if by is not None:
+        require(scored, by)
+    summary = Summary(
+        input=source,
+        predictions=str(predictions),
+        scheme=scheme.name,
+        scheme_version=scheme.version,
+        resampled_by=by or "utterances",
+        rates=rates(scored, by),
+        by=breakdown(scored, scoring.by, by),
+        comparison=None if other is None else compare(str(other), scored, score(other), by),
+        mistakes=find_mistakes(scored),
+        word_times=time_errors(scored),
+        calibration=calibration(scored),
+        speed=speed,
+        model=model,
+        machine=this_machine(),
+    )
+    return scored, summary
