@@ -76,6 +76,12 @@ def test_a_pause_is_left_out_and_a_fading_word_is_not():
     assert inside[0, 1] == inside[1, 0], "no pause inside a word"
 
 
+def test_hundreds_of_tokens():
+    spans = align(rows(np.eye(300)), np.full(310, -20.0), 1, np.ones(300, bool))
+    assert (spans[:, 0] < spans[:, 1]).all()
+    np.testing.assert_allclose(spans[:, 0], np.arange(300), atol=11)
+
+
 def test_nothing_said():
     assert align(
         np.empty((0, 5), np.float32), np.zeros(20, np.float32), 4, np.empty(0, bool)

@@ -60,12 +60,14 @@ def info(name: Name) -> None:
             typer.echo(f"name         {model.name}\nkind         {model.kind}")
             typer.echo(f"precision    {model.precision or 'as stored'}")
             typer.echo(f"here         {model.path} ({_size(model.size)})")
+            typer.echo(_calibration(model.path))
             return
         if entry is not None:
             for line in _about(entry):
                 typer.echo(line)
         for one in here:
             typer.echo(f"here         {one.variant}: {one.path} ({_size(one.size)})")
+            typer.echo(_calibration(one.path))
         if not here:
             typer.echo(f"here         no; ark-asr models pull {name}")
 
@@ -156,6 +158,15 @@ def import_(
         say(f"{model} is in {model.path}")
         if (entry := _entry(model.name)) and not entry.licence.commercial:
             say(f"its licence is {entry.licence.spdx}: {entry.licence.note}")
+
+
+def _calibration(folder: Path) -> str:
+    """What word times and confidence rest on."""
+    from ark_asr.models.calibration import Calibration
+
+    found = Calibration.load(folder)
+    nothing = "none: confidence is the model's own probability; see `ark-asr models calibrate`"
+    return f"calibration  {found.basis if found else nothing}"
 
 
 def _entry(name: str) -> Entry | None:

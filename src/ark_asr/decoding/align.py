@@ -148,7 +148,7 @@ def _best_path(scores: NDArray[np.float64]) -> IntArray:
     state = states - 1 if best[-1] > best[-2] else states - 2
     for frame in range(frames - 1, -1, -1):
         path[frame] = state
-        state -= steps[frame, state]
+        state -= int(steps[frame, state])
     return path
 
 

@@ -1,0 +1,194 @@
+"""Speech whose word times are known exactly, for ``word_times.py``.
+
+Two ways: espeak-ng reports the sample at which it begins each word and each pause; and recordings
+of single words are joined, with their own silence cut off and a gap of known length between them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from ark_asr.audio import load_audio
+from ark_asr.types import Audio, FloatArray
+
+RATE = 16_000
+LONGEST = 14.0  # seconds of a clip
+# Voices of espeak-ng; none of them was used while the alignment was tuned.
+VOICES = ("en-gb-scotland", "en-029", "en-us-nyc", "en-gb-x-gbcwmd", "en-us+f4", "en-029+f3",
+          "en-us+m6", "en-gb-x-rp+m2", "en-us+belinda", "en-us+grandpa")  # fmt: skip
+_TRIM_DB = 40.0  # below the loudest 10 ms of a single word: silence around it
+_NOISE = 1e-3  # floor in the gaps
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """One word and when it is spoken, in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """Sound, its text, and its words."""
+
+    audio: Audio
+    words: tuple[Truth, ...]
+
+    @property
+    def text(self) -> str:
+        return " ".join(word.text for word in self.words)
+
+
+class _Id(ctypes.Union):
+    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
+
+
+class _Event(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int), ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int), ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int), ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p), ("id", _Id),
+    )  # fmt: skip
+
+
+_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+)
+_LIST_END, _WORD, _PHONEME = 0, 1, 7
+
+
+class Espeak:
+    """espeak-ng through its library, which tells of words and phonemes as it speaks."""
+
+    def __init__(self) -> None:
+        path = ctypes.util.find_library("espeak-ng")
+        if path is None:
+            raise SystemExit("libespeak-ng was not found: install the package espeak-ng")
+        self._lib = ctypes.CDLL(path)
+        # 1: retrieve the samples; 1: report phonemes too, among which are the pauses.
+        self._rate = self._lib.espeak_Initialize(1, 0, None, 1)
+        self._samples: list[np.ndarray] = []
+        self._words: list[tuple[int, int, int]] = []  # sample, first byte from 1, bytes
+        self._pauses: list[int] = []
+        self._callback = _CALLBACK(self._take)  # kept: the library holds a bare pointer
+        self._lib.espeak_SetSynthCallback(self._callback)
+
+    def _take(self, samples, count, events) -> int:
+        if samples and count > 0:
+            self._samples.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        index = 0
+        while events and events[index].type != _LIST_END:
+            event = events[index]
+            if event.type == _WORD:
+                self._words.append((event.sample, event.text_position, event.length))
+            elif event.type == _PHONEME and event.id.string.startswith(b"_"):
+                self._pauses.append(event.sample)
+            index += 1
+        return 0
+
+    def say(self, text: str, voice: str, pace: int) -> Clip | None:
+        """Speak; ``None`` where espeak-ng joins words to one ("of the") or reads them apart."""
+        self._samples, self._words, self._pauses = [], [], []
+        if self._lib.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise SystemExit(f"espeak-ng has no voice {voice}")
+        self._lib.espeak_SetParameter(1, pace, 0)  # words a minute
+        data = text.encode()
+        self._lib.espeak_Synth(data, ctypes.c_size_t(len(data) + 1), 0, 1, 0, 1, None, None)
+        self._lib.espeak_Synchronize()
+        spelled = [data[at - 1 : at - 1 + count].decode() for _, at, count in self._words]
+        if spelled != text.split():
+            return None
+        samples = np.concatenate(self._samples)
+        starts = [sample for sample, _, _ in self._words]
+        words = []
+        for start, following, word in zip(
+            starts, [*starts[1:], len(samples)], spelled, strict=True
+        ):
+            end = min((p for p in self._pauses if start < p <= following), default=following)
+            words.append(Truth(word, start / self._rate, end / self._rate))
+        sound = soxr.resample(samples / np.float32(65536), self._rate, RATE).astype(np.float32)
+        return Clip(Audio(sound, RATE), tuple(words))
+
+
+def espeak_clips(sentences: Sequence[str], seed: int = 0) -> Iterator[Clip]:
+    """Each sentence once, in one voice after the other, at 130 to 200 words a minute."""
+    rng = np.random.default_rng(seed)
+    espeak = Espeak()
+    for number, sentence in enumerate(sentences):
+        clip = espeak.say(sentence, VOICES[number % len(VOICES)], int(rng.integers(130, 200)))
+        if clip is not None and clip.audio.duration < LONGEST:
+            yield clip
+
+
+def sentences(manifest: Path, split: str) -> list[str]:
+    """Different texts of a manifest, four words at least, letters and apostrophes only."""
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    texts = [str(row.get("text_norm") or row["text"]) for row in rows if row["split"] == split
+             and row["language"] == "en"]  # fmt: skip
+    plain = [t for t in dict.fromkeys(texts) if t.replace("'", "").replace(" ", "").isalpha()]
+    return [text for text in plain if len(text.split()) > 3]
+
+
+def single_words(
+    manifest: Path, source: str, splits: Sequence[str]
+) -> dict[str, list[tuple[str, Path]]]:
+    """Recordings of single words by speaker: the word and the file."""
+    found: dict[str, list[tuple[str, Path]]] = {}
+    for line in manifest.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        text = str(row.get("text_norm") or row["text"])
+        if row["source"].startswith(source) and row["split"] in splits and text.isalpha():
+            found.setdefault(row["speaker"], []).append((text, manifest.parent / row["audio"]))
+    return found
+
+
+def joined_clips(recordings: dict[str, list[tuple[str, Path]]], count: int, seed: int = 0):
+    """Three to eight words of one speaker, with gaps of 30 to 500 ms that hold a faint noise."""
+    rng = np.random.default_rng(seed)
+    speakers = sorted(recordings)
+    for number in range(count):
+        own = recordings[speakers[number % len(speakers)]]
+        parts = [_gap(rng)]
+        words: list[Truth] = []
+        for index in rng.integers(0, len(own), int(rng.integers(3, 9))):
+            text, path = own[index]
+            sound = trimmed(load_audio(path, sample_rate=RATE).samples)
+            start = sum(map(len, parts)) / RATE
+            if start + len(sound) / RATE > LONGEST:
+                break
+            words.append(Truth(text, start, start + len(sound) / RATE))
+            parts += [sound * np.float32(0.5 / np.abs(sound).max()), _gap(rng)]
+        yield Clip(Audio(np.concatenate(parts).astype(np.float32), RATE), tuple(words))
+
+
+def trimmed(samples: FloatArray) -> FloatArray:
+    """Without the silence around it."""
+    step = RATE // 100
+    power = (samples[: len(samples) // step * step].reshape(-1, step) ** 2).mean(axis=1)
+    loud = np.flatnonzero(10 * np.log10(power + 1e-12) > 10 * np.log10(power.max()) - _TRIM_DB)
+    return samples[loud[0] * step : (loud[-1] + 1) * step]
+
+
+def with_noise(clip: Clip, snr: float, seed: int) -> Clip:
+    """The same with white noise at that signal-to-noise ratio, in dB."""
+    rng = np.random.default_rng(seed)
+    samples = clip.audio.samples
+    level = np.sqrt((samples**2).mean()) * 10 ** (-snr / 20)
+    noisy = samples + rng.normal(0, level, len(samples)).astype(np.float32)
+    return Clip(Audio(noisy, RATE), clip.words)
+
+
+def _gap(rng: np.random.Generator) -> FloatArray:
+    count = int(rng.uniform(0.03, 0.5) * RATE)
+    return rng.normal(0, _NOISE, count).astype(np.float32)
