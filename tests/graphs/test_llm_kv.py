@@ -224,6 +224,14 @@ def static(graph):
     next(n for n in graph.node if n.op_type == "DynamicQuantizeLinear").op_type = "QuantizeLinear"
 
 
+def without_inputs(graph):
+    del next(n for n in graph.node if n.op_type == "MatMulInteger").input[1:]
+
+
+def without_values(graph):
+    next(t for t in graph.initializer if t.name.endswith("_quantized")).raw_data = b"1"
+
+
 @pytest.mark.parametrize(
     ("graph", "change", "said"),
     [
@@ -231,6 +239,8 @@ def static(graph):
         (ENCODER, without_bias, r"no audio_encoder.whisper.layers.0.self_attn.v_proj.bias"),
         (DECODER, with_nan, "are not finite"),
         (DECODER, static, "is not quantised at run time"),
+        (DECODER, without_inputs, "is damaged"),
+        (ENCODER, without_values, "is damaged"),
     ],
 )
 def test_a_graph_that_is_built_otherwise_is_refused(exported, tmp_path, graph, change, said):

@@ -9,12 +9,12 @@ is refused. Weights that are int8 are handed on as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ark_asr.errors import ModelFormatError
+from ark_asr.errors import ArkError, ModelFormatError
 from ark_asr.graphs.onnx_graph import Layer, OnnxGraph
 from ark_asr.graphs.quantize import Int8Matrix, Matrix, floats
 from ark_asr.models.config import ModelConfig
@@ -54,9 +54,10 @@ class LlmKvWeights:
             raise ModelFormatError(f"{folder}: learned positions cannot be converted")
         table = found.map_embedding(config)
         tensors: dict[str, Matrix] = {EMBEDDING: table}
-        tensors |= _encoder(OnnxGraph(found.encoder), config)
-        tensors |= _adapter(OnnxGraph(found.adapter))
-        tensors |= _decoder(OnnxGraph(found.decoder), config)
+        for path, read in (
+            (found.encoder, _encoder), (found.adapter, _adapter), (found.decoder, _decoder)
+        ):  # fmt: skip
+            tensors |= _walk(OnnxGraph(path), config, read)
         _check(tensors, config, folder)
         files = {found.encoder, found.adapter, found.decoder, found.embedding}
         if isinstance(table, np.memmap):
@@ -82,6 +83,20 @@ class LlmKvWeights:
         return self[name] if isinstance(stored, np.ndarray) else stored
 
 
+def _walk(
+    graph: OnnxGraph,
+    config: ModelConfig,
+    read: Callable[[OnnxGraph, ModelConfig], dict[str, Matrix]],
+) -> dict[str, Matrix]:
+    try:
+        return read(graph, config)
+    except ArkError:
+        raise
+    except (IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
+        # Nodes without their inputs, tensors without their values, circles.
+        raise graph.fail(f"is damaged ({error})") from None
+
+
 def _encoder(graph: OnnxGraph, config: ModelConfig) -> dict[str, Matrix]:
     size, ffn = config.encoder.hidden_size, config.encoder.ffn_size
     found: dict[str, Matrix] = dict(_convolutions(graph))
@@ -96,10 +111,11 @@ def _encoder(graph: OnnxGraph, config: ModelConfig) -> dict[str, Matrix]:
     return found | _norm(graph, "audio_encoder.layer_norm", graph.outputs[0])
 
 
-def _adapter(graph: OnnxGraph) -> dict[str, Matrix]:
+def _adapter(graph: OnnxGraph, config: ModelConfig) -> dict[str, Matrix]:
     layers = list(graph.layers())
-    if len(layers) != 2:
-        raise graph.fail(f"has {len(layers)} linear layers, an adapter has 2")
+    sizes = [layer.weight.shape[0] for layer in layers]
+    if sizes != [config.adapter_size, config.decoder.hidden_size]:
+        raise graph.fail(f"has linear layers of {sizes} outputs, expected an adapter's two")
     return _linear("audio_encoder.adapting.0", layers[0]) | _linear(
         "audio_encoder.adapting.2", layers[1]
     )

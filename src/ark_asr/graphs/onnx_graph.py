@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ark_asr.errors import MissingExtraError, ModelFormatError, ModelNotFoundError
 from ark_asr.graphs.quantize import Int8Matrix, Matrix
+from ark_asr.models.fields import is_file_name
 from ark_asr.types import FloatArray
 
 try:
@@ -275,7 +276,7 @@ class OnnxGraph:
             return np.asarray(numpy_helper.to_array(tensor))
         place = {entry.key: entry.value for entry in tensor.external_data}
         name = place.get("location", "")
-        if Path(name).name != name or "\\" in name:
+        if not is_file_name(name):
             raise ModelFormatError(f"{self.path}: {name!r} is not the name of a file beside it")
         file, offset = self.path.parent / name, place.get("offset", "0")
         dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
