@@ -1,0 +1,196 @@
+"""``ark-asr serve``: the server, in the foreground or beside."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ark_asr.cli.outcome import needs_extra, outcome, say
+from ark_asr.errors import OptionError
+from ark_asr.models.home import store_folder
+from ark_asr.server import beside
+from ark_asr.server.beside import Place
+
+app = typer.Typer(
+    help="Serve transcription over HTTP: OpenAI's interface, live captions (needs the extra "
+    "'server').",
+    invoke_without_command=True,
+)
+
+Host = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Listen here; others than 127.0.0.1 need --keys.")
+]
+Port = Annotated[int, typer.Option(metavar="N", help="Listen here; 0 takes a free port.")]
+Model = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|PATH", help="See `ark-asr models list`. [default: ark-mini]"),
+]
+Engine = Annotated[
+    str | None, typer.Option(metavar="NAME", help="onnx or torch. [default: what fits]")
+]
+Threads = Annotated[int | None, typer.Option(metavar="N", help="CPU threads. [default: all cores]")]
+Alias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Another name of the model, such as whisper-1; repeatable."),
+]
+KeysFile = Annotated[
+    Path | None,
+    typer.Option("--keys", metavar="FILE", help="Ask for a key; see `ark-asr serve key`."),
+]
+OpenToAll = Annotated[
+    bool, typer.Option("--open-to-all", help="Serve other machines without asking for a key.")
+]
+Origin = Annotated[
+    list[str] | None,
+    typer.Option(metavar="URL", help="Pages of this origin may use the server; repeatable."),
+]
+MaxUpload = Annotated[int, typer.Option(metavar="MB", help="Largest upload.")]
+MaxDuration = Annotated[float, typer.Option(metavar="S", help="Longest recording.")]
+MaxQueue = Annotated[
+    int, typer.Option(metavar="N", help="Requests at once; more are told to come back later.")
+]
+BatchSize = Annotated[int, typer.Option(metavar="N", help="Clips decoded together.")]
+Timeout = Annotated[float, typer.Option(metavar="S", help="Longest time for one request.")]
+Grace = Annotated[
+    float, typer.Option(metavar="S", help="Time for running requests when it is stopped.")
+]
+
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--run-dir", metavar="FOLDER", help="Its pid and log file. [default: run/ in the store]"
+    ),
+]
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+_NOT_RUNNING = 3
+_RESTART_GRACE = 35.0
+
+
+@app.callback()
+def serve(
+    context: typer.Context,
+    *,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    model: Model = None,
+    engine: Engine = None,
+    threads: Threads = None,
+    alias: Alias = None,
+    keys: KeysFile = None,
+    open_to_all: OpenToAll = False,
+    origin: Origin = None,
+    max_upload: MaxUpload = 256,
+    max_duration: MaxDuration = 14_400,
+    max_queue: MaxQueue = 16,
+    batch_size: BatchSize = 8,
+    timeout: Timeout = 3600,
+    grace: Grace = 30,
+    pid_file: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Serve in the foreground until Ctrl-C; start, stop, status and restart do it beside.
+
+    No recording and no transcript is stored or logged, and no connection is opened.
+    """
+    with outcome():
+        if context.invoked_subcommand is not None:
+            _refuse_options_before(context)
+            return
+        with needs_extra("the server", "server"):
+            from ark_asr.server.running import serve as run
+            from ark_asr.server.settings import Settings
+
+        settings = Settings(
+            host=host,
+            port=port,
+            model=model,
+            engine=engine,
+            threads=threads,
+            aliases=tuple(alias or ()),
+            keys=keys,
+            open_to_all=open_to_all,
+            origins=tuple(origin or ()),
+            max_upload=max_upload << 20,
+            max_duration=max_duration,
+            max_queue=max_queue,
+            batch_size=batch_size,
+            timeout=timeout,
+            grace=grace,
+        )
+        with beside.locked(pid_file) if pid_file else nullcontext(lambda: None) as announce:
+
+            def ready(address: str) -> None:
+                say(f"serving at {address}")
+                announce()
+
+            run(settings, ready=ready)
+
+
+@app.command(context_settings=_PASSED_ON)
+def start(context: typer.Context, port: Port = 8000, folder: RunFolder = None) -> None:
+    """Start a server beside the terminal; takes all options of `ark-asr serve`."""
+    with outcome():
+        place = _place(folder, port)
+        before = beside.running(place)
+        pid = beside.start(place, context.args)
+        typer.echo(f"{'already running' if before else 'started'} pid={pid} port={port}")
+        typer.echo(f"log: {place.log_file}")
+
+
+@app.command()
+def stop(port: Port = 8000, folder: RunFolder = None, grace: Grace = 30) -> None:
+    """Stop it; requests that are running get their time to finish."""
+    with outcome():
+        pid = beside.stop(_place(folder, port), grace + 5)
+        typer.echo(f"stopped pid={pid} port={port}" if pid else f"not running port={port}")
+
+
+@app.command()
+def status(port: Port = 8000, folder: RunFolder = None) -> None:
+    """Say whether it runs; the exit code is 0 if so, else 3."""
+    with outcome():
+        pid = beside.running(_place(folder, port))
+        typer.echo(f"running pid={pid} port={port}" if pid else f"not running port={port}")
+        if pid is None:
+            raise typer.Exit(_NOT_RUNNING)
+
+
+@app.command(context_settings=_PASSED_ON)
+def restart(context: typer.Context, port: Port = 8000, folder: RunFolder = None) -> None:
+    """Stop and start it, with the options that are given now."""
+    with outcome():
+        place = _place(folder, port)
+        beside.stop(place, _RESTART_GRACE)
+        typer.echo(f"started pid={beside.start(place, context.args)} port={port}")
+
+
+def _place(folder: Path | None, port: int) -> Place:
+    if port == 0:
+        raise OptionError("port 0: a server beside the terminal needs a port to be found by")
+    return Place(folder or store_folder() / "run", port)
+
+
+def _refuse_options_before(context: typer.Context) -> None:
+    given = [
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"
+    ]  # fmt: skip
+    if given:
+        option = "--" + given[0].replace("_", "-")
+        raise OptionError(f"{option} stands before {context.invoked_subcommand}; put it behind")
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")],
+    keys: Annotated[Path, typer.Option(metavar="FILE", help="Its hash is added here.")],
+) -> None:
+    """Make a key and print it, once: only its hash is kept."""
+    with outcome():
+        with needs_extra("the server", "server"):
+            from ark_asr.server.keys import add_key
+
+        typer.echo(add_key(keys, name))

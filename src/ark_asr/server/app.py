@@ -1,0 +1,125 @@
+"""The parts of a server, put together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ark_asr import __version__
+from ark_asr.server import live, openai, original, page, realtime
+from ark_asr.server.desk import Service
+from ark_asr.server.guards import Door, Record
+from ark_asr.server.host import Host
+from ark_asr.server.keys import Keys
+from ark_asr.server.metrics import Metrics
+from ark_asr.server.problems import Problem, problem_of
+from ark_asr.server.settings import Settings
+from ark_asr.server.upload import ClientLeftError
+
+_CLIENT_LEFT = 499
+_log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """A server as an ASGI application; it begins to load the model when it is started.
+
+    Raises:
+        ModelNotFoundError: There is no such model.
+        OptionError: The file of keys cannot be used.
+    """
+    keys = Keys.load(settings.keys) if settings.keys else None
+    host = Host(settings)
+    metrics = Metrics(host.scheduler)
+    threads = ThreadPoolExecutor(settings.max_queue, "hearing")
+    service = Service(settings, host, metrics, threads)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        host.start()
+        try:
+            yield
+        finally:
+            host.close()
+            threads.shutdown()
+
+    app = FastAPI(
+        title="ark-asr",
+        version=__version__,
+        summary="Private speech-to-text",
+        lifespan=lifespan,
+        docs_url=None,  # its page would be fetched from another server
+        redoc_url=None,
+        middleware=[
+            Middleware(Record, metrics=metrics),
+            Middleware(Door, settings=settings, keys=keys),
+        ],
+    )
+    app.state.service = service
+    app.include_router(original.router(service))
+    app.include_router(openai.router(service))
+    app.include_router(live.router(service))
+    app.include_router(realtime.router(service))
+    app.include_router(page.router())
+    _add_state(app, service)
+    _add_problems(app)
+    return app
+
+
+def _add_state(app: FastAPI, service: Service) -> None:
+    host = service.host
+
+    @app.get("/ready")
+    async def ready() -> JSONResponse:
+        """Whether the model is loaded: 200, or 503 with the reason."""
+        body: dict[str, Any] = {"status": host.state, "model": host.name}
+        if host.error is not None:
+            body["error"] = host.error
+        return JSONResponse(body, 200 if host.state == "ready" else 503)
+
+    if service.settings.metrics:
+
+        @app.get("/metrics", response_class=Response)
+        async def metrics() -> Response:
+            """Figures for Prometheus."""
+            return Response(service.metrics.page(), media_type="text/plain; version=0.0.4")
+
+
+def _add_problems(app: FastAPI) -> None:
+    """Every error in OpenAI's shape; that of the original service beside it, as ``detail``."""
+
+    @app.exception_handler(original.UnprocessableError)
+    async def unprocessable(_: Request, error: original.UnprocessableError) -> Response:
+        return JSONResponse({"detail": error.errors}, 422)
+
+    @app.exception_handler(ClientLeftError)
+    async def left(_: Request, __: ClientLeftError) -> Response:
+        return Response(status_code=_CLIENT_LEFT)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        return answer(
+            request, Problem(error.status_code, str(error.detail), None, None, error.headers or {})
+        )
+
+    @app.exception_handler(Exception)
+    async def any_other(request: Request, error: Exception) -> Response:
+        return answer(request, problem_of(error))
+
+    @app.exception_handler(Problem)
+    async def problem(request: Request, error: Problem) -> Response:
+        return answer(request, error)
+
+    def answer(request: Request, problem: Problem) -> Response:
+        body = problem.body
+        if request.url.path == "/asr":
+            body["detail"] = problem.message
+        return JSONResponse(body, problem.status, dict(problem.headers))

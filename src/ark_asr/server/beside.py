@@ -1,0 +1,143 @@
+"""A server beside the terminal: started, asked about and stopped by its port.
+
+The server holds a lock on its pid file for as long as it lives, so a number that is left over from
+an earlier life is never taken for a process of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from ark_asr.errors import OptionError
+
+_PATIENCE = 0.1
+_START_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the files of the server at one port are."""
+
+    folder: Path
+    port: int
+
+    @property
+    def pid_file(self) -> Path:
+        """The number of its process."""
+        return self.folder / f"serve-{self.port}.pid"
+
+    @property
+    def log_file(self) -> Path:
+        """What it says; a new start appends."""
+        return self.folder / f"serve-{self.port}.log"
+
+
+def running(place: Place) -> int | None:
+    """The process that serves there, if one does."""
+    lock = _posix()
+    try:
+        file = place.pid_file.open("r", encoding="ascii")
+    except FileNotFoundError:
+        return None
+    with file:
+        try:
+            lock.flock(file, lock.LOCK_SH | lock.LOCK_NB)
+        except BlockingIOError:
+            return int(file.read() or 0) or None
+        return None
+
+
+def start(place: Place, arguments: Sequence[str]) -> int:
+    """Start a server with the arguments of ``ark-asr serve``, and wait until it listens.
+
+    Returns:
+        Its process; that of the one that is there already, if one is.
+
+    Raises:
+        OptionError: It did not start; with the last line of its log.
+    """
+    if (pid := running(place)) is not None:
+        return pid
+    place.folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "ark_asr", "serve", *arguments]
+    command += ["--port", str(place.port), "--pid-file", str(place.pid_file)]
+    with place.log_file.open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    patience = time.monotonic() + _START_SECONDS
+    while (pid := running(place)) is None:
+        if process.poll() is not None or time.monotonic() > patience:
+            lines = place.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+            last = lines[-1].removeprefix("ark-asr: ") if lines else "it said nothing"
+            raise OptionError(f"the server did not start: {last}")
+        time.sleep(_PATIENCE)
+    return pid
+
+
+def stop(place: Place, seconds: float) -> int | None:
+    """Ask the server to finish, and end it if it takes longer than that.
+
+    Returns:
+        Its process, or ``None`` if there was none.
+    """
+    pid = running(place)
+    if pid is None:
+        return None
+    os.kill(pid, signal.SIGTERM)
+    patience = time.monotonic() + seconds
+    while running(place) == pid:
+        if time.monotonic() > patience:
+            os.kill(pid, signal.SIGKILL)
+            patience = float("inf")
+        time.sleep(_PATIENCE)
+    place.pid_file.unlink(missing_ok=True)
+    return pid
+
+
+@contextmanager
+def locked(pid_file: Path) -> Iterator[Callable[[], None]]:
+    """Around a server's life: nobody else can lock the file meanwhile.
+
+    Yields:
+        What writes the number of the process into it; to be called when clients can connect.
+
+    Raises:
+        OptionError: Another server has it, or it cannot be written.
+    """
+    lock = _posix()
+    try:
+        file = pid_file.open("a+", encoding="ascii")
+    except OSError as error:
+        raise OptionError(f"{pid_file}: cannot be written ({error.strerror})") from None
+    with file:
+        try:
+            lock.flock(file, lock.LOCK_EX | lock.LOCK_NB)
+        except BlockingIOError:
+            raise OptionError(f"{pid_file}: is that of a server that is running") from None
+        file.truncate(0)
+
+        def announce() -> None:
+            file.write(str(os.getpid()))
+            file.flush()
+
+        yield announce
+
+
+def _posix() -> ModuleType:
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        raise OptionError(
+            "start, stop and status need a POSIX system; use plain `ark-asr serve`"
+        ) from None
+    return fcntl

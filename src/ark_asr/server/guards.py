@@ -1,0 +1,177 @@
+"""Who may come in, and what every answer says to a browser: two layers around the routes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ark_asr.server.keys import Keys
+from ark_asr.server.metrics import Metrics
+from ark_asr.server.problems import Problem
+from ark_asr.server.settings import Settings
+
+_OPEN = frozenset({"/health", "/ready", "/"})  # the page asks for the key itself
+_OPEN_FOLDER = "/page/"
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+# Browsers cannot set headers of a WebSocket; OpenAI's clients hide the key in its protocols.
+_KEY_PROTOCOL = "openai-insecure-api-key."
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; media-src 'self' blob:; connect-src 'self'; font-src 'self'; "
+    "worker-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_log = logging.getLogger("ark_asr.server.requests")
+
+
+class Door:
+    """Lets in who has a key, from this machine's own pages and programs, or is otherwise allowed.
+
+    Without keys a server is for its own machine. Any page of the web could still reach it through
+    the browser that shows it, so requests are refused that name another host (a domain that was
+    pointed at 127.0.0.1) or come from another origin.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys | None) -> None:
+        self._app = app
+        self._settings = settings
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        problem = self._problem(scope, headers, origin)
+        preflight = scope["type"] == "http" and scope["method"] == "OPTIONS" and origin
+        if problem is None and preflight and origin in self._settings.origins:
+            await _refuse(send, 204, None, self._cors(origin))
+        elif problem is None:
+            await self._app(scope, receive, self._with_cors(send, origin))
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": problem.message[:120]})
+        else:
+            await _refuse(
+                send, problem.status, problem.body, {**self._cors(origin), **problem.headers}
+            )
+
+    def _problem(self, scope: Scope, headers: Headers, origin: str | None) -> Problem | None:
+        host = headers.get("host", "")
+        if self._settings.is_local and host.rpartition(":")[0] not in _LOCAL_NAMES | {""}:
+            return Problem(403, f"this server is for its own machine, not for {host}")
+        if origin and origin not in self._settings.origins and not _same(origin, host):
+            return Problem(403, f"pages of {origin} may not use this server (see --origin)")
+        if self._keys is None or scope.get("method") == "OPTIONS":
+            return None
+        path = scope["path"]
+        if path in _OPEN or path.startswith(_OPEN_FOLDER):
+            return None
+        name = next(filter(None, map(self._keys.name_of, _given_keys(headers))), None)
+        if name is None:
+            return Problem(
+                401,
+                "a key is needed: Authorization: Bearer KEY",
+                None,
+                "invalid_api_key",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        scope.setdefault("state", {})["key_name"] = name
+        return None
+
+    def _cors(self, origin: str | None) -> dict[str, str]:
+        if not origin or origin not in self._settings.origins:
+            return {}
+        return {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Allow-Headers": "authorization, content-type",
+            "Access-Control-Allow-Methods": "GET, POST, DELETE",
+            "Cross-Origin-Resource-Policy": "cross-origin",
+            "Vary": "Origin",
+        }
+
+    def _with_cors(self, send: Send, origin: str | None) -> Send:
+        more = self._cors(origin)
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(more)
+            await send(message)
+
+        return sending if more else send
+
+
+class Record:
+    """Adds the security headers, counts, and logs one line per request: no name, no word of it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.monotonic(), 499
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            # The template of the route: a path can hold whatever a client writes into it.
+            route = getattr(scope.get("route"), "path", "none")
+            seconds = time.monotonic() - began
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(seconds)
+            _log.info(
+                "request",
+                extra={"route": route, "status": status, "seconds": round(seconds, 3)},
+            )
+
+
+def _given_keys(headers: Headers) -> Iterable[str]:
+    kind, _, key = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        yield key.strip()
+    for protocol in headers.get("sec-websocket-protocol", "").split(","):
+        if protocol.strip().startswith(_KEY_PROTOCOL):
+            yield protocol.strip().removeprefix(_KEY_PROTOCOL)
+
+
+def _same(origin: str, host: str) -> bool:
+    """Whether a page comes from this very server."""
+    return origin.partition("://")[2] == host
+
+
+async def _refuse(
+    send: Send, status: int, body: dict[str, Any] | None, headers: dict[str, str]
+) -> None:
+    data = b"" if body is None else json.dumps(body).encode()
+    named = {"content-type": "application/json", "content-length": str(len(data)), **headers}
+    raw = [(name.lower().encode(), value.encode()) for name, value in named.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": data})

@@ -1,0 +1,216 @@
+"""``/v1/realtime``: OpenAI's events of a transcription session.
+
+Each utterance is one item. Its deltas only ever grow, with what is settled; the text of its
+``completed`` is that of a last look at the whole utterance, and is the one to keep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ark_asr.server.desk import Service
+from ark_asr.server.host import Host
+from ark_asr.server.live import close
+from ark_asr.server.problems import Problem, invalid, problem_of
+from ark_asr.server.session import Session
+from ark_asr.server.stream import Stream
+from ark_asr.server.wanted import model_not_found
+from ark_asr.types import LiveEvent
+
+
+def router(service: Service) -> APIRouter:
+    """The route."""
+    routes = APIRouter()
+
+    @routes.websocket("/v1/realtime")
+    async def realtime(socket: WebSocket) -> None:
+        """A transcription session."""
+        protocols = socket.scope.get("subprotocols") or []
+        await socket.accept("realtime" if "realtime" in protocols else None)
+        try:
+            _check_model(socket.query_params.get("model"), service.host)
+            await _Conversation(socket, service).run()
+        except WebSocketDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 - the client is told
+            await socket.send_text(_message("error", error=_error(error)))
+            await close(socket, error)
+
+    return routes
+
+
+class _Conversation:
+    """One connection."""
+
+    def __init__(self, socket: WebSocket, service: Service) -> None:
+        self._socket = socket
+        self._service = service
+        self._session = Session(service.host)
+        self._stream: Stream | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._offset = 0.0  # seconds of earlier streams of this connection
+        self._fed = 0.0
+        self._item: str | None = None
+        self._previous: str | None = None
+        self._said = ""
+        self._handlers: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "session.update": self._update,
+            "input_audio_buffer.append": self._append,
+            "input_audio_buffer.commit": self._commit,
+            "input_audio_buffer.clear": self._clear,
+        }
+
+    async def run(self) -> None:
+        """Until the client leaves."""
+        await self._send("session.created", session=self._session.record())
+        try:
+            while True:
+                await self._hear(await self._socket.receive_text())
+        finally:
+            await self._drop()
+
+    async def _hear(self, text: str) -> None:
+        event_id = None
+        try:
+            event = _read(text)
+            event_id = event.get("event_id")
+            await self._handler(event["type"])(event)
+        except WebSocketDisconnect:
+            raise
+        except Exception as error:  # noqa: BLE001 - the client is told, and may go on
+            await self._send("error", error=_error(error, event_id))
+
+    def _handler(self, kind: str) -> Callable[[dict[str, Any]], Any]:
+        if kind not in self._handlers:
+            raise invalid("type", f"{kind!r} is not known in a transcription session")
+        return self._handlers[kind]
+
+    async def _update(self, event: dict[str, Any]) -> None:
+        if self._stream is not None:
+            raise Problem(400, "the session cannot be changed while there is sound in its buffer")
+        self._session.update(event.get("session"))
+        await self._send("session.updated", session=self._session.record())
+
+    async def _append(self, event: dict[str, Any]) -> None:
+        try:
+            data = base64.b64decode(event["audio"], validate=True)
+        except (KeyError, TypeError, binascii.Error):
+            raise invalid("audio", "it must be base64") from None
+        if self._stream is None:
+            stream = Stream(self._service, self._session.rate, self._session.options)
+            stream.__enter__()
+            self._stream = stream
+            self._telling = asyncio.create_task(self._tell(stream))
+        self._stream.feed(data)
+        self._fed += len(data) / 2 / self._session.rate
+
+    async def _commit(self, _: dict[str, Any]) -> None:
+        """What was going on is over; later sound begins anew."""
+        if self._stream is None or self._telling is None:
+            code = "input_audio_buffer_commit_empty"
+            raise Problem(400, "there is no sound in the buffer", None, code)
+        self._stream.finish()
+        await self._telling
+        await self._drop()
+
+    async def _clear(self, _: dict[str, Any]) -> None:
+        await self._drop()
+        self._item, self._said = None, ""
+        await self._send("input_audio_buffer.cleared")
+
+    async def _drop(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
+        if self._stream is not None:
+            self._stream.__exit__()
+        self._stream = self._telling = None
+        self._offset, self._fed = self._offset + self._fed, 0.0
+
+    async def _tell(self, stream: Stream) -> None:
+        try:
+            async for event in stream.events():
+                if event.kind != "silence":
+                    await self._utterance(event)
+        except Exception as error:  # noqa: BLE001 - the client is told
+            await self._send("error", error=_error(error))
+
+    async def _utterance(self, event: LiveEvent) -> None:
+        if self._item is None:
+            self._item, self._said = f"item_{uuid.uuid4().hex[:20]}", ""
+            await self._send(
+                "input_audio_buffer.speech_started",
+                item_id=self._item,
+                audio_start_ms=round((self._offset + event.start) * 1000),
+            )
+        item = self._item
+        final = event.kind == "final"
+        if final:
+            end = round((self._offset + event.end) * 1000)
+            await self._send("input_audio_buffer.speech_stopped", item_id=item, audio_end_ms=end)
+            before = {"previous_item_id": self._previous}
+            await self._send("input_audio_buffer.committed", item_id=item, **before)
+            content = {"type": "input_audio", "transcript": None}
+            added = {"id": item, "object": "realtime.item", "type": "message", "role": "user",
+                     "status": "completed", "content": [content]}  # fmt: skip
+            await self._send("conversation.item.added", item=added, **before)
+        await self._grow(item, event.settled)
+        if final:
+            await self._send(
+                "conversation.item.input_audio_transcription.completed",
+                item_id=item,
+                content_index=0,
+                transcript=event.settled,
+                usage={"type": "duration", "seconds": round(event.end - event.start, 3)},
+            )
+            done = {**added, "content": [{**content, "transcript": event.settled}]}
+            await self._send("conversation.item.done", item=done, **before)
+            self._previous, self._item = item, None
+
+    async def _grow(self, item: str, settled: str) -> None:
+        """What is new; a last look that disagrees is told by ``completed`` alone."""
+        if settled.startswith(self._said) and settled != self._said:
+            delta = settled[len(self._said) :]
+            self._said = settled
+            await self._send(
+                "conversation.item.input_audio_transcription.delta",
+                item_id=item,
+                content_index=0,
+                delta=delta,
+            )
+
+    async def _send(self, kind: str, **values: object) -> None:
+        await self._socket.send_text(_message(kind, **values))
+
+
+def _check_model(name: str | None, host: Host) -> None:
+    if name and not host.answers_to(name):
+        raise model_not_found(name, host)
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        event = json.loads(text)
+    except ValueError:
+        event = None
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        raise Problem(400, "a message must be a JSON object with a type")
+    return event
+
+
+def _message(kind: str, **values: object) -> str:
+    event_id = f"event_{uuid.uuid4().hex[:20]}"
+    return json.dumps({"type": kind, "event_id": event_id, **values}, ensure_ascii=False)
+
+
+def _error(error: Exception, event_id: str | None = None) -> dict[str, Any]:
+    return {**problem_of(error).body["error"], "event_id": event_id}

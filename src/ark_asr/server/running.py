@@ -1,0 +1,88 @@
+"""A server in the foreground: its socket, its log, its end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from ark_asr.errors import OptionError
+from ark_asr.server.app import create_app
+from ark_asr.server.settings import Settings
+
+# What a record of `logging` has by itself; everything else was given as `extra`.
+_USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+
+
+class Lines(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        entry: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        entry |= {name: value for name, value in vars(record).items() if name not in _USUAL}
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests that are running get ``settings.grace`` to finish.
+
+    Args:
+        settings: How.
+        ready: Called with the address when clients can connect.
+
+    Raises:
+        ArkError: The model, the keys or the address cannot be used.
+    """
+    app = create_app(settings)
+    bound = _bind(settings)
+    _log_lines()
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=round(settings.grace),
+        ws="websockets-sansio",
+        ws_max_size=1 << 20,
+    )
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    ready(f"http://{host}:{bound.getsockname()[1]}")
+    uvicorn.Server(config).run(sockets=[bound])
+
+
+def _bind(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((settings.host, settings.port))
+        bound.listen(64)
+    except OSError as error:
+        bound.close()
+        raise OptionError(
+            f"{settings.host}:{settings.port} cannot be used ({error.strerror or error}); another "
+            "server may be there: choose another --port"
+        ) from None
+    return bound
+
+
+def _log_lines() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines())
+    for name in ("ark_asr", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

@@ -1,0 +1,143 @@
+"""The settings of a realtime transcription session: honoured or refused by name."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from ark_asr.server.host import Host
+from ark_asr.server.problems import Problem, invalid, unsupported
+from ark_asr.server.wanted import check_language, model_not_found
+from ark_asr.types import LiveOptions
+
+_RATE = 24_000
+_PADDING_MS = 150
+_THRESHOLD = 0.5
+
+
+class Session:
+    """What a client has set.
+
+    Attributes:
+        rate: Hz of its samples.
+        pause_ms: Silence that ends an utterance.
+        model: The name it asked for.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._id = f"sess_{uuid.uuid4().hex[:20]}"
+        self.rate = _RATE
+        self.pause_ms = round(LiveOptions().pause * 1000)
+        self.model = host.name
+        self.language: str | None = None
+
+    @property
+    def options(self) -> LiveOptions:
+        """How it is captioned."""
+        return LiveOptions(pause=self.pause_ms / 1000)
+
+    def record(self) -> dict[str, Any]:
+        """As it stands in events."""
+        transcription = {"model": self.model, "language": self.language, "prompt": ""}
+        return {
+            "id": self._id,
+            "object": "realtime.transcription_session",
+            "type": "transcription",
+            "audio": {
+                "input": {
+                    "format": {"type": "audio/pcm", "rate": self.rate},
+                    "noise_reduction": None,
+                    "transcription": transcription,
+                    "turn_detection": {
+                        "type": "server_vad",
+                        "threshold": _THRESHOLD,
+                        "prefix_padding_ms": _PADDING_MS,
+                        "silence_duration_ms": self.pause_ms,
+                    },
+                }
+            },
+            "include": None,
+        }
+
+    def update(self, session: object) -> None:
+        """Take over what a client sets; nothing is changed if anything in it cannot be honoured.
+
+        Raises:
+            Problem: Names the first such field.
+        """
+        top = _object("session", session)
+        if top.pop("type", "transcription") != "transcription":
+            raise invalid("session.type", "only transcription sessions are served")
+        _nothing("session.include", top.pop("include", None))
+        audio = _object("session.audio", top.pop("audio", None))
+        sound = _object("session.audio.input", audio.pop("input", None))
+        _known("session", top)
+        _known("session.audio", audio)
+        where = "session.audio.input"
+        rate = self._rate(sound.pop("format", None))
+        _nothing(f"{where}.noise_reduction", sound.pop("noise_reduction", None))
+        model, language = self._transcription(sound.pop("transcription", None))
+        pause = self._pause(sound.pop("turn_detection", {}))
+        _known(where, sound)
+        self.rate, self.model, self.language, self.pause_ms = rate, model, language, pause
+
+    def _rate(self, value: object) -> int:
+        if value is None:
+            return self.rate
+        where = "session.audio.input.format"
+        given = _object(where, value)
+        if given.pop("type", "audio/pcm") != "audio/pcm":
+            raise unsupported(where, "only audio/pcm, 16-bit little-endian mono")
+        rate = given.pop("rate", _RATE)
+        _known(where, given)
+        if not isinstance(rate, int) or not 8_000 <= rate <= 192_000:
+            raise invalid(f"{where}.rate", f"{rate!r}; it must be between 8,000 and 192,000 Hz")
+        return rate
+
+    def _transcription(self, value: object) -> tuple[str, str | None]:
+        where = "session.audio.input.transcription"
+        given = _object(where, value)
+        model = given.pop("model", None) or self.model
+        if not self._host.answers_to(model):
+            raise model_not_found(model, self._host)
+        language = given.pop("language", None) or None
+        check_language(language, self._host.loaded)
+        for name in ("prompt", "keywords", "delay", "languages"):
+            _nothing(f"{where}.{name}", given.pop(name, None))
+        _known(where, given)
+        return model, language
+
+    def _pause(self, value: object) -> int:
+        where = "session.audio.input.turn_detection"
+        if value is None:
+            raise unsupported(where, "must be server_vad; a commit ends an utterance at any time")
+        given = _object(where, value)
+        if given.pop("type", "server_vad") != "server_vad":
+            raise unsupported(where, "only server_vad")
+        for name, fixed in (("threshold", _THRESHOLD), ("prefix_padding_ms", _PADDING_MS)):
+            if given.pop(name, fixed) != fixed:
+                raise unsupported(f"{where}.{name}", f"is {fixed} here")
+        pause = given.pop("silence_duration_ms", self.pause_ms)
+        _known(where, given)
+        if not isinstance(pause, int) or not 300 <= pause <= 10_000:
+            raise invalid(f"{where}.silence_duration_ms", f"{pause!r}; from 300 to 10000")
+        return pause
+
+
+def _object(where: str, value: object) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise invalid(where, "it must be an object")
+    return dict(value)
+
+
+def _nothing(where: str, value: object) -> None:
+    if value:
+        raise unsupported(where, "is not done here; leave it out")
+
+
+def _known(where: str, rest: dict[str, Any]) -> None:
+    if rest:
+        raise Problem(400, f"{where}.{next(iter(rest))}: is not known here", where, "unknown_field")

@@ -1,0 +1,93 @@
+"""What a server is told when it starts; the defaults suit one's own machine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from ark_asr.errors import OptionError
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a server serves.
+
+    Attributes:
+        host: Address it listens at.
+        port: Port; 0 takes a free one.
+        model: Name or folder; ``None`` for the model that comes with this package.
+        engine: As for `ark_asr.load`.
+        threads: CPU threads of the engine; ``None`` for all physical cores.
+        aliases: Other names under which clients may ask for the model, for example ``whisper-1``.
+        keys: File of hashed keys (`ark_asr.server.keys`); ``None`` asks nobody for a key.
+        open_to_all: Serve other machines although nobody is asked for a key.
+        origins: Web pages of other origins that may use the server, as ``https://host``.
+        max_upload: Bytes of one request.
+        max_duration: Seconds of sound of one request.
+        max_queue: Requests that are here at once, waiting ones included; a client may have half.
+        max_live: Live sessions that are open at once.
+        batch_size: Clips that are decoded together.
+        timeout: Seconds that one request may take.
+        stall: Seconds without a byte of an upload, or without progress in decoding it.
+        decoder_memory: Bytes that the process which decodes an upload may ask for.
+        grace: Seconds that running requests have left when the server is stopped.
+        metrics: Whether there is ``/metrics``.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    model: str | None = None
+    engine: str | None = None
+    threads: int | None = None
+    aliases: tuple[str, ...] = ()
+    keys: Path | None = None
+    open_to_all: bool = False
+    origins: tuple[str, ...] = ()
+    max_upload: int = 256 << 20
+    max_duration: float = 4 * 3600.0
+    max_queue: int = 16
+    max_live: int = 4
+    batch_size: int = 8
+    timeout: float = 3600.0
+    stall: float = 30.0
+    decoder_memory: int = 2 << 30
+    grace: float = 30.0
+    metrics: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense, and what would be dangerous by accident.
+
+        Raises:
+            OptionError: Names the setting.
+        """
+        whole = {"max_upload", "max_queue", "max_live", "batch_size", "decoder_memory"}
+        seconds = {"max_duration", "timeout", "stall", "grace"}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name in whole and value < 1:
+                raise OptionError(f"{item.name} is {value}; it must be at least 1")
+            if item.name in seconds and not 0 < value < math.inf:
+                raise OptionError(f"{item.name} is {value}; it must be a positive number")
+        if not 0 <= self.port < 1 << 16:
+            raise OptionError(f"port is {self.port}; it must be between 0 and 65535")
+        for origin in self.origins:
+            if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
+                raise OptionError(f"origin {origin!r}: write it as a browser does, https://host")
+        if not (self.is_local or self.keys or self.open_to_all):
+            raise OptionError(
+                f"host {self.host}: other machines could use the server; give --keys FILE (made by "
+                "`ark-asr serve key`), or --open-to-all if everyone may"
+            )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs of this machine can connect."""
+        return self.host in _LOOPBACK
+
+    @property
+    def max_per_client(self) -> int:
+        """Requests of one client that are here at once."""
+        return max(self.max_queue // 2, 1)

@@ -1,0 +1,136 @@
+"""One live session among others on the shared engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Self
+
+import numpy as np
+import soxr
+
+from ark_asr.audio import SAMPLE_RATE
+from ark_asr.pipeline import LiveSession
+from ark_asr.server.desk import Service
+from ark_asr.server.problems import Problem, invalid
+from ark_asr.types import FloatArray, LiveEvent, LiveOptions
+
+# Longer looks would let other sessions wait; shorter ones cost more than they bring.
+_LOOK_SECONDS = 0.5
+# Who sends faster than the machine can follow is stopped before memory is.
+_MOST_WAITING = 60.0
+_BYTES = 2
+
+
+class Stream:
+    """Sound that comes in, and its events; a context manager.
+
+    Args:
+        service: Whose engine hears it.
+        rate: Hz of the samples, which are 16-bit little-endian mono.
+        options: How to caption.
+
+    Raises:
+        Problem: 503: there is no model; 429: too many sessions; 400: no such rate.
+    """
+
+    def __init__(self, service: Service, rate: int, options: LiveOptions) -> None:
+        if not 8_000 <= rate <= 192_000:
+            raise invalid("rate", f"{rate} Hz; it must be between 8,000 and 192,000")
+        self._recognizer = service.host.loaded.recognizer
+        self._scheduler = service.host.scheduler
+        self._metrics = service.metrics
+        self._most = service.settings.max_live
+        self._options = options
+        self._session: LiveSession | None = None
+        self._resampler = (
+            None
+            if rate == SAMPLE_RATE
+            else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+        )
+        self._half = b""
+        self._waiting: list[FloatArray] = []
+        self._more = asyncio.Event()
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        if self._scheduler.live >= self._most:
+            message = f"{self._most} live sessions are open already; try again later"
+            raise Problem(429, message, None, "too_many_sessions")
+        self._scheduler.live += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._scheduler.live -= 1
+
+    @property
+    def lag(self) -> float:
+        """Seconds of sound that wait."""
+        return sum(map(len, self._waiting)) / SAMPLE_RATE
+
+    def feed(self, data: bytes) -> None:
+        """More samples; a half one waits for its other byte.
+
+        Raises:
+            Problem: Too much is waiting.
+        """
+        data = self._half + data
+        whole = len(data) // _BYTES * _BYTES
+        self._half = data[whole:]
+        samples = np.frombuffer(data[:whole], "<i2").astype(np.float32) * np.float32(2**-15)
+        self._take(samples, last=False)
+        if self.lag > _MOST_WAITING:
+            raise Problem(
+                429, f"more than {_MOST_WAITING:g} s of sound are waiting", None, "too_fast"
+            )
+
+    def finish(self) -> None:
+        """No more sound comes."""
+        self._take(np.empty(0, np.float32), last=True)
+        self._ended = True
+
+    async def events(self) -> AsyncIterator[LiveEvent]:
+        """What becomes known, until the end of the sound.
+
+        Raises:
+            ArkError: The session cannot be begun, or the engine failed.
+        """
+        while not (self._ended and not self._waiting):
+            await self._more.wait()
+            self._more.clear()
+            while self._waiting:
+                samples = self._next()
+                for event in await self._in_engine(samples, self.lag):
+                    yield event
+        for event in await self._in_engine(None, 0.0):
+            yield event
+
+    def _take(self, samples: FloatArray, *, last: bool) -> None:
+        if self._resampler is not None:
+            samples = np.asarray(self._resampler.resample_chunk(samples, last=last), np.float32)
+        if len(samples):
+            self._waiting.append(samples)
+        self._more.set()
+
+    def _next(self) -> FloatArray:
+        most = round(_LOOK_SECONDS * SAMPLE_RATE)
+        joined = np.concatenate(self._waiting)
+        self._waiting = [joined[most:]] if len(joined) > most else []
+        return joined[:most]
+
+    async def _in_engine(self, samples: FloatArray | None, lag: float) -> list[LiveEvent]:
+        """Feed the session in the engine's own thread; ``None`` finishes it."""
+
+        def work() -> list[LiveEvent]:
+            if self._session is None:
+                self._session = self._recognizer.live(self._options)
+            if samples is None:
+                return self._session.finish()
+            return self._session.feed(samples, waiting=lag)
+
+        events = await asyncio.wrap_future(self._scheduler.call(work))
+        if samples is not None:
+            self._metrics.audio_seconds.inc(len(samples) / SAMPLE_RATE)
+        for event in events:
+            self._metrics.lag.observe(event.lag)
+        return events

@@ -1,0 +1,119 @@
+"""Multipart forms, read into memory and never onto a disk, with limits that hold while reading."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from ark_asr.server.problems import Problem
+
+_FIELDS = 64
+_FIELD_BYTES = 64 << 10
+
+
+class ClientLeftError(Exception):
+    """The client has closed the connection; nobody will read an answer."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Upload:
+    """The file of a form."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """What a client sent.
+
+    Attributes:
+        fields: Names and values in their order; a name can come several times.
+        file: The file of the field ``file``.
+    """
+
+    fields: tuple[tuple[str, str], ...]
+    file: Upload | None
+
+    def get(self, name: str) -> str | None:
+        """The last value of a field; an empty one counts as none."""
+        return next((value for key, value in reversed(self.fields) if key == name and value), None)
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """All values of a list: ``name[]`` as forms write it, or plain ``name``."""
+        return tuple(value for key, value in self.fields if key in (name, f"{name}[]") and value)
+
+
+class _InMemory(MultiPartParser):
+    spool_max_size = 1 << 62  # never rolled over to a temporary file
+
+
+async def read_form(request: Request, max_bytes: int, stall: float) -> Form:
+    """Read a multipart form.
+
+    Args:
+        request: Its body has not been read yet.
+        max_bytes: Of the body.
+        stall: Seconds that the next bytes may take.
+
+    Raises:
+        Problem: 413 too large, 408 too slow, 400 no such form.
+        ClientLeftError: The connection was closed.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise Problem(400, "the body must be multipart/form-data with a field 'file'", "file")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    stream = _bounded(request, max_bytes, stall)
+    parser = _InMemory(
+        request.headers, stream, max_files=1, max_fields=_FIELDS, max_part_size=_FIELD_BYTES
+    )
+    try:
+        parsed = await parser.parse()
+    except MultiPartException as error:
+        raise Problem(400, f"the form cannot be read ({error.message})") from None
+    except ClientDisconnect:
+        raise ClientLeftError from None
+    fields, file = [], None
+    for name, value in parsed.multi_items():
+        if isinstance(value, UploadFile):
+            if name != "file":
+                raise Problem(400, f"{name}: a file belongs into the field 'file'", name)
+            file = Upload(value.filename or "upload", await value.read())
+            await value.close()
+        else:
+            fields.append((name, value))
+    return Form(tuple(fields), file)
+
+
+async def _bounded(request: Request, max_bytes: int, stall: float) -> AsyncGenerator[bytes]:
+    size = 0
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(stall):
+                chunk = await anext(stream, None)
+        except TimeoutError:
+            raise Problem(408, f"no byte of the upload came for {stall:g} s") from None
+        if chunk is None:
+            return
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        yield chunk
+
+
+def _too_large(max_bytes: int) -> Problem:
+    return Problem(
+        413,
+        f"the upload is larger than {max_bytes:,} bytes; send it in a compressed format, or in "
+        "parts",
+        "file",
+        "upload_too_large",
+    )

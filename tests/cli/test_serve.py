@@ -1,0 +1,94 @@
+"""The verb `serve`: in the foreground, beside the terminal, and its keys."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from ark_asr.cli import app
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pid files need POSIX")
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, ["serve", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_start_status_stop(tmp_path, port):
+    where = ["--port", port, "--run-dir", tmp_path]
+    assert run("status", *where).stdout == f"not running port={port}\n"
+    try:
+        started = run("start", *where, "--threads", 1)
+        assert started.exit_code == 0, started.stderr
+        pid = re.search(r"started pid=(\d+)", started.stdout)[1]
+        assert httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ok"}
+        assert run("status", *where).stdout == f"running pid={pid} port={port}\n"
+        assert f"already running pid={pid}" in run("start", *where).stdout
+        # Another one cannot have the port; its last line says why.
+        other = run("start", "--port", port, "--run-dir", tmp_path / "other")
+        assert other.exit_code == 2
+        assert "cannot be used" in other.stderr
+    finally:
+        stopped = run("stop", *where, "--grace", 20)
+    assert stopped.stdout == f"stopped pid={pid} port={port}\n"
+    assert run("status", *where).exit_code == 3
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/health")
+
+
+def test_a_pid_that_is_left_over_is_not_ours(tmp_path, port):
+    (tmp_path / f"serve-{port}.pid").write_text(str(os.getpid()))
+    assert run("status", "--port", port, "--run-dir", tmp_path).exit_code == 3
+    assert "not running" in run("stop", "--port", port, "--run-dir", tmp_path).stdout
+
+
+def test_ctrl_c_ends_the_foreground_cleanly(port):
+    command = [sys.executable, "-m", "ark_asr", "serve", "--port", str(port), "--threads", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline() == f"ark-asr: serving at http://127.0.0.1:{port}\n"
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert "Traceback" not in rest
+    assert process.returncode in (0, 130)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--host", "0.0.0.0"], "--keys"),
+        (["--model", "nothing"], "no model 'nothing'"),
+        (["--origin", "example.org"], "https://host"),
+        (["--max-queue", 0], "max_queue is 0"),
+        (["--port", 9, "status"], "--port stands before status"),
+        (["key", "a b", "--keys", "k"], "only letters"),
+    ],
+)
+def test_bad_settings_are_one_line(arguments, line):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert line in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_key_is_printed_once(tmp_path):
+    key = run("key", "ann", "--keys", tmp_path / "keys").stdout.strip()
+    assert key.startswith("ark-")
+    assert len(key) > 40
+    assert key not in (tmp_path / "keys").read_text()

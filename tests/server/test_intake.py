@@ -1,0 +1,86 @@
+"""The process that hears an upload: what it says, and that its end is not the server's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from ark_asr.audio import cut, open_audio
+from ark_asr.errors import AudioError
+from ark_asr.server.ear import Order
+from ark_asr.server.intake import Hearing
+from ark_asr.server.scheduler import Scheduler
+
+GIGABYTE = 1 << 30
+
+
+def order(**changes):
+    usual = {"name": "a.wav", "clip_seconds": 30.0, "max_duration": 3600.0, "memory": 2 * GIGABYTE}
+    return Order(**usual | changes)
+
+
+def hear(data, stall=20.0, meanwhile=lambda hearing: None, **changes):
+    """The pieces of an upload, and who heard it."""
+
+    async def scenario():
+        with Scheduler(100, 4, 4).admit("ann") as ticket:
+            hearing = Hearing(data, order(**changes), ticket, stall)
+            thread = threading.Thread(target=hearing.run)
+            thread.start()
+            await asyncio.to_thread(meanwhile, hearing)
+            await asyncio.to_thread(thread.join)
+            pieces = list(ticket.pieces)
+            if not pieces or ticket._open == len(pieces):
+                answer = ticket._answers.get_nowait() if not ticket._answers.empty() else None
+                if isinstance(answer, Exception):
+                    raise answer
+            return pieces, hearing
+
+    return asyncio.run(scenario())
+
+
+def test_pieces_are_those_of_the_library_to_the_last_sample(talk):
+    pieces, hearing = hear(talk.read_bytes())
+    with open_audio(talk) as sound:
+        ours = list(cut(sound, 30.0))
+    assert [piece.start for piece in pieces] == [piece.start for piece in ours]
+    for piece, expected in zip(pieces, ours, strict=True):
+        assert (piece.samples == expected.samples).all()
+    assert hearing.heard == pytest.approx(15.0)
+
+
+def wait_for_pid(hearing):
+    while hearing.pid is None:
+        time.sleep(0.01)
+    return hearing.pid
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("end", ["SIGSEGV", "SIGKILL"])
+def test_a_crash_is_an_error_of_the_file(talk, end):
+    def crash(hearing):
+        os.kill(wait_for_pid(hearing), getattr(signal, end))
+
+    with pytest.raises(AudioError, match="crashed on it"):
+        hear(talk.read_bytes() * 200, meanwhile=crash)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_decoder_that_hangs_is_given_up(talk):
+    def hang(hearing):
+        os.kill(wait_for_pid(hearing), signal.SIGSTOP)
+
+    with pytest.raises(AudioError, match=r"no sound came out of it for 0.5 s"):
+        hear(talk.read_bytes(), stall=0.5, meanwhile=hang)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+def test_memory_is_bounded(talk):
+    with pytest.raises(AudioError, match=r"a\.wav"):
+        hear(talk.read_bytes(), memory=64 << 20)

@@ -1,0 +1,189 @@
+"""Live captions over real WebSockets: our own and OpenAI's, the latter by the official client."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import numpy as np
+import openai
+import pytest
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.sync.client import connect
+
+from ark_asr.audio import load_audio
+from ark_asr.writers.events import event_record
+from serving import serving
+
+# What the official client does with the installed websockets is not ours to mend.
+pytestmark = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def pcm(talk):
+    return (load_audio(talk).samples * 32768).astype("<i2").tobytes()
+
+
+def url(served, path="/live"):
+    return f"ws://127.0.0.1:{served.port}{path}"
+
+
+def captions(served, data, *, path="/live", size=3201):
+    """All events of some samples, sent in pieces that split samples in two."""
+    with connect(url(served, path)) as socket:
+        for first in range(0, len(data), size):
+            socket.send(data[first : first + size])
+        socket.send('{"type": "end"}')
+        return [json.loads(message) for message in socket]
+
+
+def finals(events):
+    return [event["settled"] for event in events if event["kind"] == "final"]
+
+
+def test_live_says_what_a_session_of_the_library_says(served, recognizer, pcm):
+    events = captions(served, pcm)
+    session = recognizer.live()
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+    ours = [event_record(event) for event in [*session.feed(samples), *session.finish()]]
+    assert finals(events) == finals(ours)
+    assert [(e["start"], e["end"]) for e in events if e["kind"] == "final"] == [
+        (e["start"], e["end"]) for e in ours if e["kind"] == "final"
+    ]
+
+
+def test_other_rates_are_resampled(served, talk, pcm):
+    fast = (load_audio(talk, sample_rate=48_000).samples * 32767).astype("<i2").tobytes()
+    found = finals(captions(served, fast, path="/live?rate=48000", size=96_000))
+    assert len(found) == len(finals(captions(served, pcm)))
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("/live?rate=5", "8,000"), ("/live?step=x", "no number"), ("/live?speed=2", "not known")],
+)
+def test_bad_settings_close_with_the_reason(served, path, reason):
+    with connect(url(served, path)) as socket, pytest.raises(ConnectionClosedError, match=reason):
+        socket.recv(timeout=30)
+
+
+def test_other_text_closes_with_the_reason(served):
+    with connect(url(served)) as socket:
+        socket.send("hello")
+        with pytest.raises(ConnectionClosedError, match="only"):
+            socket.recv(timeout=30)
+
+
+def test_pages_of_others_and_those_without_a_key_stay_out(served, tmp_path):
+    with pytest.raises(InvalidStatus), connect(url(served), origin="https://evil.example"):
+        pass
+
+
+def test_who_leaves_is_forgotten(served, pcm):
+    with connect(url(served)) as socket:
+        socket.send(pcm)
+    captions(served, pcm[:32_000])
+    assert served.scheduler.live == 0
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none") as client:
+        yield client
+
+
+def append(connection, data, size=24_000):
+    for first in range(0, len(data), size):
+        audio = base64.b64encode(data[first : first + size]).decode()
+        connection.input_audio_buffer.append(audio=audio)
+
+
+def until(connection, kind):
+    events = []
+    for event in connection:
+        events.append(event)
+        if event.type in (kind, "error"):
+            return events
+    raise AssertionError("closed")
+
+
+def test_a_realtime_session_of_the_official_client(served, client, pcm):
+    with client.realtime.connect(model="ark-mini") as connection:
+        assert connection.recv().type == "session.created"
+        connection.session.update(session={
+            "type": "transcription",
+            "audio": {"input": {
+                "format": {"type": "audio/pcm", "rate": 16000},
+                "transcription": {"model": "whisper-1", "language": "en"},
+                "turn_detection": {"type": "server_vad", "silence_duration_ms": 400},
+            }},
+        })  # fmt: skip
+        updated = connection.recv()
+        assert updated.type == "session.updated"
+        assert updated.session.audio.input.format.rate == 16000
+        append(connection, pcm)
+        connection.input_audio_buffer.commit()
+        events = []
+        wanted = finals(captions(served, pcm))
+        while sum(event.type == "conversation.item.done" for event in events) < len(wanted):
+            events += until(connection, "conversation.item.done")
+            assert events[-1].type != "error", events[-1]
+    kinds = [event.type.rpartition(".")[2] for event in events]
+    items = list(dict.fromkeys(e.item_id for e in events if hasattr(e, "item_id")))
+    assert len(items) == len(wanted)
+    completed = [e for e in events if e.type.endswith("transcription.completed")]
+    assert [event.transcript for event in completed] == wanted
+    assert [event.item_id for event in completed] == items
+    committed = [e for e in events if e.type.endswith("committed")]
+    assert [event.previous_item_id for event in committed] == [None, *items[:-1]]
+    started = [e.audio_start_ms for e in events if e.type.endswith("speech_started")]
+    stopped = [e.audio_end_ms for e in events if e.type.endswith("speech_stopped")]
+    assert all(first < end for first, end in zip(started, stopped, strict=True))
+    assert "delta" in kinds
+    for event in completed:
+        deltas = "".join(
+            e.delta for e in events if e.type.endswith(".delta") and e.item_id == event.item_id
+        )
+        words = event.transcript.split()
+        assert deltas == event.transcript or deltas.split()[:1] == words[:1] or deltas == ""
+
+
+@pytest.mark.parametrize(
+    ("input_", "param"),
+    [
+        ({"turn_detection": None}, "turn_detection"),
+        ({"turn_detection": {"type": "server_vad", "threshold": 0.9}}, "threshold"),
+        ({"turn_detection": {"type": "semantic_vad"}}, "semantic"),
+        ({"transcription": {"model": "ark-mini", "prompt": "x"}}, "prompt"),
+        ({"transcription": {"model": "gpt-9"}}, "gpt-9"),
+        ({"noise_reduction": {"type": "near_field"}}, "noise_reduction"),
+        ({"format": {"type": "audio/pcmu"}}, "audio/pcm"),
+    ],
+)
+def test_settings_that_cannot_be_honoured_are_refused_by_name(client, input_, param):
+    with client.realtime.connect(model="ark-mini") as connection:
+        connection.recv()
+        connection.session.update(session={"type": "transcription", "audio": {"input": input_}})
+        error = connection.recv()
+    assert error.type == "error"
+    assert param.split("_")[0] in f"{error.error.message} {error.error.param}"
+
+
+def test_a_session_goes_on_after_an_error(client):
+    with client.realtime.connect(model="ark-mini") as connection:
+        connection.recv()
+        connection.send({"type": "response.create", "event_id": "mine"})
+        error = connection.recv()
+        assert (error.type, error.error.event_id) == ("error", "mine")
+        connection.input_audio_buffer.commit()
+        assert connection.recv().error.code == "input_audio_buffer_commit_empty"
+        connection.input_audio_buffer.clear()
+        assert connection.recv().type == "input_audio_buffer.cleared"
+
+
+def test_sessions_are_bounded(pcm):
+    with serving(max_live=1) as served, connect(url(served)) as first:
+        first.send(pcm[:64_000])
+        first.recv(timeout=60)
+        with connect(url(served)) as second, pytest.raises(ConnectionClosedError, match="open"):
+            second.recv(timeout=30)

@@ -1,0 +1,171 @@
+"""OpenAI's interface, through the official client, unmodified."""
+
+from __future__ import annotations
+
+import math
+
+import httpx
+import openai
+import pytest
+
+from ark_asr import TranscribeOptions
+from ark_asr.writers import get_writer
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    with openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def expected(recognizer, talk):
+    """What the library says of the same recording."""
+    return recognizer.transcribe(talk, TranscribeOptions(batch_size=8))
+
+
+def ask(client, recording, **options):
+    with recording.open("rb") as file:
+        return client.audio.transcriptions.create(
+            file=file, **{"model": "ark-mini", "language": openai.omit} | options
+        )
+
+
+def test_json_says_what_the_library_says_and_what_it_cost(client, talk, expected):
+    found = ask(client, talk)
+    assert found.text == expected.text
+    assert found.usage.type == "tokens"
+    assert found.usage.output_tokens == sum(segment.tokens for segment in expected.segments)
+    details = found.usage.input_token_details
+    # 12.5 embeddings per second of speech; every prompt asks with the same few words.
+    spoken = sum(segment.end - segment.start for segment in expected.segments)
+    assert abs(details.audio_tokens - 12.5 * spoken) <= len(expected.segments)
+    assert details.text_tokens % len(expected.segments) == 0
+    assert found.usage.input_tokens == details.audio_tokens + details.text_tokens
+
+
+@pytest.mark.parametrize(("name", "writer"), [("text", "txt"), ("srt", "srt"), ("vtt", "vtt")])
+def test_texts_and_subtitles_are_those_of_the_writers(client, talk, expected, name, writer):
+    found = ask(client, talk, response_format=name)
+    if name == "text":
+        assert found == expected.text + "\n"
+    else:
+        assert found == get_writer(writer).render(expected)
+
+
+def test_verbose_json_has_segments_with_real_numbers(client, talk, expected, recognizer):
+    found = ask(client, talk, response_format="verbose_json")
+    assert found.duration == pytest.approx(expected.duration, abs=0.001)
+    assert (found.text, found.language) == (expected.text, "en")
+    assert found.usage.seconds == math.ceil(expected.duration)
+    assert found.words is None
+    assert len(found.segments) == len(expected.segments)
+    for got, segment in zip(found.segments, expected.segments, strict=True):
+        assert (got.start, got.end) == (round(segment.start, 3), round(segment.end, 3))
+        assert got.text == segment.text
+        assert recognizer.tokenizer.decode(got.tokens) == segment.raw_text
+        assert got.avg_logprob < 0
+        assert got.no_speech_prob is None
+
+
+def test_words_are_inside_their_segments_and_spell_them(client, hello):
+    both = ask(
+        client, hello, response_format="verbose_json", timestamp_granularities=["word", "segment"]
+    )
+    (segment,) = both.segments
+    assert [word.word for word in both.words] == segment.text.split()
+    assert all(segment.start <= word.start <= word.end <= segment.end for word in both.words)
+    words = ask(client, hello, response_format="verbose_json", timestamp_granularities=["word"])
+    assert words.segments is None
+    assert words.words == both.words
+
+
+def test_logprobs_are_those_of_the_tokens(client, hello):
+    found = ask(client, hello, include=["logprobs"])
+    assert "".join(entry.token for entry in found.logprobs).strip() == found.text
+    assert all(bytes(map(int, e.bytes)).decode() == e.token for e in found.logprobs)
+    assert all(entry.logprob <= 0 for entry in found.logprobs)
+    verbose = ask(client, hello, response_format="verbose_json")
+    mean = sum(entry.logprob for entry in found.logprobs) / len(verbose.segments[0].tokens)
+    assert mean == pytest.approx(verbose.segments[0].avg_logprob, abs=1e-3)
+
+
+def test_events_grow_the_text_and_end_with_all_of_it(client, talk, expected):
+    events = list(ask(client, talk, stream=True, include=["logprobs"]))
+    *deltas, done = events
+    assert {event.type for event in deltas} == {"transcript.text.delta"}
+    assert len(deltas) == len([s for s in expected.segments if s.text])
+    assert "".join(event.delta for event in deltas) == done.text == expected.text
+    assert done.type == "transcript.text.done"
+    assert done.usage.total_tokens == ask(client, talk).usage.total_tokens
+    assert len(done.logprobs) == sum(len(event.logprobs) for event in deltas)
+
+
+def test_models(client):
+    assert [model.id for model in client.models.list()] == ["ark-mini", "whisper-1"]
+    assert client.models.retrieve("whisper-1").object == "model"
+    with pytest.raises(openai.NotFoundError, match="no model 'gpt-4o'"):
+        client.models.retrieve("gpt-4o")
+
+
+def test_an_alias_and_the_only_language_are_accepted(client, hello):
+    assert ask(client, hello, model="whisper-1", language="en").text == ask(client, hello).text
+
+
+def test_what_is_already_so_can_be_asked_for(client, hello):
+    usual = ask(client, hello).text
+    assert ask(client, hello, temperature=0, chunking_strategy="auto").text == usual
+    vad = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 200}
+    assert ask(client, hello, chunking_strategy=vad).text == usual
+
+
+def test_voice_activity_follows_the_numbers_of_the_request(client, talk, expected):
+    vad = {"type": "server_vad", "silence_duration_ms": 5000}
+    found = ask(client, talk, response_format="verbose_json", chunking_strategy=vad)
+    assert len(found.segments) < len(expected.segments)
+
+
+@pytest.mark.parametrize(
+    ("options", "param", "message"),
+    [
+        ({"language": "de"}, "language", "cannot be told"),
+        ({"prompt": "names"}, "prompt", "hotwords"),
+        ({"temperature": 0.7}, "temperature", "must be 0"),
+        ({"response_format": "diarized_json"}, "response_format", "speakers"),
+        ({"response_format": "docx"}, "response_format", "take one of"),
+        ({"timestamp_granularities": ["word"]}, "timestamp_granularities", "verbose_json"),
+        ({"include": ["logprobs"], "response_format": "verbose_json"}, "include", "json"),
+        ({"stream": True, "response_format": "srt"}, "stream", "srt"),
+        ({"chunking_strategy": {"type": "clock"}}, "chunking_strategy", "server_vad"),
+        ({"chunking_strategy": {"type": "server_vad", "x": 1}}, "chunking_strategy", "'x'"),
+        ({"extra_body": {"best_of": 3}}, "best_of", "not known"),
+        ({"extra_body": {"known_speaker_names": ["a"]}}, "known_speaker_names", "not known"),
+        ({"extra_body": {"hotwords": "w"}, "model": "x"}, "model", "take one of: ark-mini"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(client, hello, options, param, message):
+    with pytest.raises(openai.APIStatusError, match=message) as caught:
+        ask(client, hello, **options)
+    assert caught.value.status_code == (404 if param == "model" else 400)
+    assert caught.value.param.removesuffix("[]") == param
+    assert caught.value.type == "invalid_request_error"
+
+
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
+def test_translations_are_refused(client, hello):
+    with (
+        hello.open("rb") as file,
+        pytest.raises(openai.BadRequestError, match="translation is not done"),
+    ):
+        client.audio.translations.create(file=file, model="ark-mini")
+
+
+def test_unknown_paths_have_errors_of_the_same_shape(served):
+    error = httpx.get(f"{served.url}/v1/nothing").json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+
+
+def test_the_interface_is_described(served):
+    described = httpx.get(f"{served.url}/openapi.json").json()
+    form = described["paths"]["/v1/audio/transcriptions"]["post"]["requestBody"]["content"]
+    assert "response_format" in form["multipart/form-data"]["schema"]["properties"]

@@ -1,0 +1,88 @@
+"""The routes of the models' first service, as its curl lines and its page use them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import httpx
+import pytest
+
+
+def curl(*arguments):
+    done = subprocess.run(
+        ["curl", "--silent", "--show-error", "--max-time", "60", *map(str, arguments)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def test_health(served):
+    assert curl(f"{served.url}/health") == {"status": "ok"}
+
+
+def test_asr_by_curl(served, hello, recognizer):
+    found = curl("-F", f"file=@{hello}", f"{served.url}/asr")
+    assert set(found) == {"text", "latency_s", "prompt_tokens", "sampling"}
+    assert found["text"] == recognizer.transcribe(hello).text
+    assert found["latency_s"] > 0
+    assert found["prompt_tokens"] == len(recognizer.tokenizer.prompt(1))
+    assert found["sampling"] == {
+        "max_new_tokens": 256, "temperature": 0.0, "top_p": 1.0, "top_k": -1,
+        "repetition_penalty": 1.0,
+    }  # fmt: skip
+
+
+def test_asr_of_a_part(served, talk):
+    fields = ["-F", f"file=@{talk}"]
+    whole = curl(*fields, f"{served.url}/asr")["text"]
+    part = curl(*fields, "-F", "begin_time=0", "-F", "end_time=5", f"{served.url}/asr")["text"]
+    assert part
+    assert len(part) < len(whole)
+
+
+def test_few_tokens_are_few_words(served, hello):
+    found = curl("-F", f"file=@{hello}", "-F", "max_new_tokens=3", f"{served.url}/asr")
+    assert found["sampling"]["max_new_tokens"] == 3
+    whole = curl("-F", f"file=@{hello}", f"{served.url}/asr")["text"]
+    assert len(found["text"]) < len(whole)
+
+
+@pytest.mark.parametrize(
+    ("field", "detail"),
+    [
+        ({"max_new_tokens": -1}, "max_new_tokens must be positive, got -1"),
+        ({"temperature": 2.5}, "temperature must be between 0.0 and 2.0, got 2.5"),
+        ({"top_p": 1.5}, "top_p must be between 0.0 and 1.0, got 1.5"),
+        ({"repetition_penalty": 0}, "repetition_penalty must be between 0.1 and 2.0, got 0.0"),
+        ({"top_k": -2}, "top_k must be -1 or a positive integer, got -2"),
+        ({"temperature": 0.2}, "temperature can only be 0.0 here"),
+    ],
+)
+def test_complaints(served, hello, field, detail):
+    files = {"file": ("a.flac", hello.read_bytes())}
+    answer = httpx.post(f"{served.url}/asr", data=field, files=files)
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(detail)
+
+
+def test_fields_of_the_wrong_type(served):
+    answer = httpx.post(f"{served.url}/asr", data={"top_k": "many"}, files={"other": (None, "x")})
+    assert answer.status_code == 422
+    assert [error["loc"] for error in answer.json()["detail"]] == [
+        ["body", "file"], ["body", "top_k"],
+    ]  # fmt: skip
+
+
+def test_token_mask(served, recognizer):
+    found = curl(f"{served.url}/token-mask")
+    blocked = set(recognizer.tokenizer.suppressed_ids.tolist())
+    assert found["blocked_count"] == len(blocked)
+    assert found["allowed_count"] == recognizer.tokenizer.config.decoder.vocab_size - len(blocked)
+    assert found["eos_token_ids"] == sorted(recognizer.tokenizer.stop_ids)
+    assert set(found["tokens"]) == {
+        "<|user|>", "<|assistant|>", "<|im_end|>", "<|audio|>", "<|begin_of_audio|>",
+        "<|end_of_audio|>",
+    }  # fmt: skip
+    for token in found["tokens"].values():
+        assert token["blocked"] == (token["id"] in blocked) == (not token["allowed"])

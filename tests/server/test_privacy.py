@@ -1,0 +1,68 @@
+"""Nothing of a recording or its transcript is written, logged or sent."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+
+import httpx
+
+SEEN: list[tuple[str, object]] = []
+WATCHING = threading.Event()
+
+
+def watch(event, arguments):
+    if not WATCHING.is_set():
+        return
+    if event == "open" and isinstance(arguments[2], int):
+        if arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            SEEN.append((event, arguments[0]))
+    elif event in ("socket.connect", "socket.getaddrinfo", "tempfile.mkstemp", "shelve.open"):
+        SEEN.append((event, arguments))
+
+
+sys.addaudithook(watch)
+
+
+def test_no_file_no_log_no_connection(served, talk, tmp_path, monkeypatch, caplog, capfd):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    upload = talk.read_bytes()
+    upload += b"\0" * (3 << 20)  # more than would be kept in memory by an UploadFile
+    with caplog.at_level(logging.DEBUG):
+        WATCHING.set()
+        try:
+            answer = httpx.post(
+                f"{served.url}/v1/audio/transcriptions",
+                files={"file": ("secret name.wav", upload)}, data={"allow_damage": "true"},
+                timeout=120,
+            )  # fmt: skip
+        finally:
+            WATCHING.clear()
+    text = answer.json()["text"]
+    assert len(text.split()) > 5
+    written = [name for event, name in SEEN if event == "open" and name not in ("/dev/null",)]
+    assert [name for name in written if not isinstance(name, int)] == []
+    ours = {("127.0.0.1", served.port)}
+    others = [
+        arguments for event, arguments in SEEN
+        if event == "socket.connect" and arguments[0].family != socket.AF_UNIX
+        and arguments[1] not in ours
+    ]  # fmt: skip
+    assert others == []
+    assert [event for event, _ in SEEN if event.startswith("tempfile")] == []
+    assert list(tmp_path.iterdir()) == []
+    records = [r for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))]
+    logged = "\n".join(str(vars(record)) for record in records) + "".join(capfd.readouterr())
+    assert '"request"' in logged or "'request'" in logged
+    for secret in (text, *[word for word in text.split() if len(word) > 4], "secret name"):
+        assert secret not in logged
+
+
+def test_an_error_of_a_file_is_not_logged_either(served, caplog):
+    with caplog.at_level(logging.DEBUG):
+        httpx.post(f"{served.url}/asr", files={"file": ("secret name.wav", b"nonsense")})
+    records = [r for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))]
+    assert "secret" not in "\n".join(str(vars(record)) for record in records)

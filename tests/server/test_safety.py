@@ -1,0 +1,169 @@
+"""What hostile, broken and greedy requests get: a 4xx each, and nothing left behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import sys
+
+import av
+import httpx
+import numpy as np
+import pytest
+
+from ark_asr.errors import OptionError
+from ark_asr.server.keys import Keys, add_key
+from ark_asr.server.settings import Settings
+from serving import serving
+
+
+def send(url, data, name="a.wav", **fields):
+    files = {"file": (name, data)}
+    return httpx.post(f"{url}/v1/audio/transcriptions", files=files, data=fields, timeout=120)
+
+
+def silence(seconds, container="flac", rate=16_000):
+    """A small file of much sound."""
+    out = io.BytesIO()
+    with av.open(out, "w", format=container) as file:
+        stream = file.add_stream("flac", rate=rate, layout="mono")
+        for _ in range(int(seconds // 60)):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, rate * 60), np.int16), "s16", "mono")
+            frame.sample_rate = rate
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    """A server with small limits, and keys."""
+    keys = tmp_path_factory.mktemp("keys") / "keys.txt"
+    key = add_key(keys, "ann")
+    with serving(max_upload=2 << 20, max_duration=600.0, max_queue=2, stall=2.0, keys=keys) as it:
+        it.key = key
+        yield it
+
+
+def keyed(narrow):
+    return {"Authorization": f"Bearer {narrow.key}"}
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "code"),
+    [
+        (b"", "a.wav", "invalid_audio"),
+        (b"hello, this is text", "a.wav", "invalid_audio"),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "a.wav", "invalid_audio"),
+        (b"#EXTM3U\n#EXTINF:9,\nfile:///etc/passwd\n", "a.m3u8", "invalid_audio"),
+        (b"ffconcat version 1.0\nfile 'samples/hello.flac'\n", "a.wav", "invalid_audio"),
+        (os.urandom(5000), "a.mp3", "invalid_audio"),
+    ],
+)
+def test_what_is_no_recording(served, data, name, code):
+    answer = send(served.url, data, name)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == code
+    assert answer.json()["error"]["param"] == "file"
+
+
+def test_another_name_does_not_matter_but_the_content(served, hello):
+    assert send(served.url, hello.read_bytes(), "a.mp3").status_code == 200
+
+
+def test_a_truncated_file_is_refused_unless_its_part_will_do(served, hello):
+    half = hello.read_bytes()[:40_000]
+    answer = send(served.url, half)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "damaged_audio")
+    answer = send(served.url, half, allow_damage="true")
+    assert answer.status_code == 200
+    assert answer.json()["warnings"]
+    assert answer.json()["text"]
+
+
+def test_much_sound_in_a_small_file_is_refused_while_it_is_decoded(narrow):
+    bomb = silence(1200)
+    assert len(bomb) < 1200 * 16_000 * 2 / 100
+    answer = httpx.post(
+        f"{narrow.url}/v1/audio/transcriptions", files={"file": ("a.flac", bomb)},
+        headers=keyed(narrow), timeout=120,
+    )  # fmt: skip
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "audio_too_long")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_large_upload_is_refused_while_it_is_read(narrow, chunked):
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    body += b"\0" * (3 << 20)
+    headers = {"Content-Type": "multipart/form-data; boundary=x", **keyed(narrow)}
+    pieces = (body[i : i + 65536] for i in range(0, len(body), 65536)) if chunked else body
+    try:
+        answer = httpx.post(f"{narrow.url}/asr", content=pieces, headers=headers)
+    except httpx.WriteError:  # it hung up in the middle, which is as good
+        return
+    assert answer.status_code == 413
+
+
+def test_a_stalled_upload_is_given_up(narrow):
+    with socket.create_connection(("127.0.0.1", narrow.port), timeout=30) as connection:
+        connection.sendall(
+            f"POST /asr HTTP/1.1\r\nHost: 127.0.0.1:{narrow.port}\r\nAuthorization: Bearer "
+            f"{narrow.key}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            "Content-Length: 1000\r\n\r\n--x\r\n".encode()
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_keys(narrow):
+    url = f"{narrow.url}/v1/models"
+    assert httpx.get(url).status_code == 401
+    assert httpx.get(url, headers={"Authorization": "Bearer ark-wrong"}).status_code == 401
+    assert httpx.get(url, headers=keyed(narrow)).status_code == 200
+    assert httpx.get(f"{narrow.url}/health").status_code == 200
+    assert httpx.get(f"{narrow.url}/metrics").status_code == 401
+
+
+def test_only_the_hash_of_a_key_is_kept(tmp_path):
+    path = tmp_path / "keys"
+    key = add_key(path, "ann")
+    assert key not in path.read_text()
+    assert path.stat().st_mode & 0o077 == 0 or sys.platform == "win32"
+    assert Keys.load(path).name_of(key) == "ann"
+    assert Keys.load(path).name_of(key + "x") is None
+    with pytest.raises(OptionError, match="already"):
+        add_key(path, "ann")
+    path.write_text("ann:secret\n")
+    with pytest.raises(OptionError, match="line 1"):
+        Keys.load(path)
+
+
+def test_other_machines_need_a_key_or_a_word():
+    with pytest.raises(OptionError, match="--keys"):
+        Settings(host="0.0.0.0")
+    assert Settings(host="0.0.0.0", open_to_all=True)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example:8000"}]
+)
+def test_other_pages_cannot_reach_a_local_server(served, headers):
+    answer = httpx.get(f"{served.url}/v1/models", headers=headers)
+    assert answer.status_code == 403
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_its_own_page_can(served):
+    assert httpx.get(f"{served.url}/health", headers={"Origin": served.url}).status_code == 200
+
+
+def test_security_headers(served):
+    headers = httpx.get(served.url).headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/page/../app.py", "/page/%2e%2e/app.py", "/page/__init__.py"])
+def test_the_page_has_no_way_out(served, path):
+    assert httpx.get(served.url + path).status_code == 404
