@@ -37,15 +37,15 @@ class Spelling:
 
     def numbers(self, text: str) -> str:
         """Numbers as they are compared; a dot that belongs to one stands between two figures."""
-        if self.reads_figures and _FIGURES.search(text):
-            text = _chinese_reader().normalize(text)
         if self.grouping:
             mark = re.escape(self.grouping)
             text = re.sub(
-                rf"(?<![\d{mark}])\d{{1,3}}(?:{mark}\d{{3}})+(?!\d)",
+                rf"(?<!\d)(?<!\d{mark})\d{{1,3}}(?:{mark}\d{{3}})+(?!\d)",
                 lambda match: match[0].replace(self.grouping, ""),
                 text,
             )
+        if self.reads_figures and _FIGURES.search(text):
+            text = _chinese_reader().normalize(text)
         if self.decimal != ".":
             text = re.sub(r"(?<=\d)\.(?=\d)", " ", text)
         if self.decimal == ",":
