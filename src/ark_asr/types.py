@@ -56,9 +56,8 @@ class Audio:
         first = max(round((start - self.start) * self.sample_rate), 0)
         last = min(round((end - self.start) * self.sample_rate), len(self.samples))
         first = min(first, last)
-        return Audio(
-            self.samples[first:last], self.sample_rate, self.start + first / self.sample_rate
-        )
+        start = self.start + first / self.sample_rate
+        return Audio(self.samples[first:last], self.sample_rate, start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +71,6 @@ class Region:
     def duration(self) -> float:
         """Length in seconds."""
         return self.end - self.start
-
-
-@dataclass(frozen=True, slots=True)
-class SpeakerTurn:
-    """A stretch in which one person speaks, in seconds of the recording.
-
-    Turns of different people may overlap.
-    """
-
-    start: float
-    end: float
-    speaker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +139,7 @@ class Segment:
             calibrated, the geometric mean of the token probabilities. ``None`` if nothing was said.
         tokens: Number of tokens chosen.
         flags: Reason codes of anything unusual; see `FLAGS`.
-        words: In order of time, not overlapping, inside the segment; empty if they were not asked
-            for.
+        words: In order of time, not overlapping, inside the segment; empty if not asked for.
         speaker: Who said it, where speakers were told apart.
         alternatives: The next best readings, best first, if they were asked for.
     """
@@ -194,8 +180,7 @@ class Transcript:
     """All that was heard in one recording.
 
     Attributes:
-        segments: In order of time. They do not overlap, unless each channel of a recording was
-            transcribed by itself: then only those of one speaker do not.
+        segments: In order of time; only those of different channels may overlap.
         duration: Seconds of the recording, or of the part that was asked for.
         model: Name of the model.
         source: Name of the recording as the caller gave it; empty for arrays and streams.

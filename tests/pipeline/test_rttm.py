@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ark_asr import OptionError
 from ark_asr.pipeline.rttm import Rttm
-from ark_asr.types import SpeakerTurn
+from ark_asr.pipeline.speakers import SpeakerTurn
 
 LINE = "SPEAKER meeting 1 12.340 3.200 <NA> <NA> SPEAKER_00 <NA> <NA>"
 
@@ -27,6 +27,7 @@ names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"])
 millis = st.integers(0, 10**8)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(millis, millis, names.filter(lambda name: name != "<NA>")), min_size=1))
 def test_what_is_written_is_read(tmp_path_factory, rows):
     path = tmp_path_factory.getbasetemp() / "property.rttm"
@@ -41,6 +42,7 @@ def test_what_is_written_is_read(tmp_path_factory, rows):
     )
 
 
+@settings(max_examples=40)
 @given(st.binary(max_size=200))
 def test_anything_else_is_one_line(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "noise.rttm"

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ark_asr.pipeline.speakers import NEAREST, Speakers, letter, with_letters
-from ark_asr.types import Alternative, Segment, SpeakerTurn, Word
+from ark_asr.pipeline.speakers import NEAREST, Speakers, SpeakerTurn, letter, with_letters
+from ark_asr.types import Alternative, Segment, Word
 
-# Together they are many; each transcript is a long example.
-few = settings(max_examples=40)
+few = settings(max_examples=40)  # each transcript is a long example
 seconds = st.integers(0, 400).map(lambda tenths: tenths / 10)
 
 
@@ -113,6 +112,7 @@ def test_labelling_again_changes_nothing(segments, turns):
     assert list(speakers.label(once)) == once
 
 
+@few
 @given(turns(), seconds, seconds)
 def test_who_speaks_does_not_depend_on_the_order_of_turns(turns, first, second):
     start, end = sorted((first, second))
@@ -121,6 +121,7 @@ def test_who_speaks_does_not_depend_on_the_order_of_turns(turns, first, second):
     assert Speakers(turns + turns).at(start, end) == expected
 
 
+@few
 @given(turns(), seconds, seconds)
 def test_the_rule_against_plain_arithmetic(turns, first, second):
     """Largest overlap, counted in ticks of 0.1 s; gaps by distance."""

@@ -13,7 +13,8 @@ from ark_asr.cli.progress import ProgressLine
 from ark_asr.errors import OptionError
 
 if TYPE_CHECKING:
-    from ark_asr.types import SpeakerTurn, TranscribeOptions
+    from ark_asr.pipeline import SpeakerTurn
+    from ark_asr.types import TranscribeOptions
 
     # Gives the turns of a recording that is transcribed with these options.
     Finder: TypeAlias = Callable[[str, TranscribeOptions], tuple[SpeakerTurn, ...]]

@@ -9,7 +9,7 @@ from ark_asr.pipeline.live import LiveSession
 from ark_asr.pipeline.many import Task
 from ark_asr.pipeline.recognizer import Recognizer, load
 from ark_asr.pipeline.rttm import Rttm
-from ark_asr.pipeline.speakers import Speakers, with_letters
+from ark_asr.pipeline.speakers import Speakers, SpeakerTurn, with_letters
 
 __all__ = [
     "Diarizer",
@@ -19,6 +19,7 @@ __all__ = [
     "Pump",
     "Recognizer",
     "Rttm",
+    "SpeakerTurn",
     "Speakers",
     "Task",
     "file_blocks",

@@ -18,8 +18,8 @@ from ark_asr.audio import Source, find_speech, open_audio, readable_again
 from ark_asr.engines.sessions import default_threads
 from ark_asr.errors import MissingExtraError, ModelFormatError, OptionError
 from ark_asr.models.speakers import SAMPLE_RATE, SpeakerModels
-from ark_asr.pipeline.speakers import with_letters
-from ark_asr.types import Progress, SpeakerTurn
+from ark_asr.pipeline.speakers import SpeakerTurn, with_letters
+from ark_asr.types import Progress
 
 # Of cosine distances; what sherpa-onnx and most of its users take.
 THRESHOLD = 0.5

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ark_asr.errors import OptionError
-from ark_asr.types import SpeakerTurn
+from ark_asr.pipeline.speakers import SpeakerTurn
 
 _KIND, _RECORDING, _START, _DURATION, _NAME = 0, 1, 3, 4, 7
 # The last field, a time, is left out by many programs.

@@ -8,15 +8,27 @@ about a voice is kept.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 
-from ark_asr.types import Segment, SpeakerTurn, Word
+from ark_asr.types import Segment, Word
 
 # Seconds: a word in a gap between turns belongs to the nearest one, if that is no farther.
 NEAREST = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerTurn:
+    """A stretch in which one person speaks, in seconds of the recording.
+
+    Turns of different people may overlap.
+    """
+
+    start: float
+    end: float
+    speaker: str
 
 
 def letter(number: int) -> str:
