@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -136,6 +137,59 @@ def test_the_published_totals(test_set, tmp_path):
     assert rates["word_edits"]["insertions"] == 0
 
 
+def test_a_page_is_written_with_or_without_voices(test_set, tmp_path):
+    texts = dict.fromkeys(("4.wav", "5.wav", "6.wav", "7.wav", "gone.wav"), "Words of")
+    known = predictions(tmp_path / "p", texts)
+    pages = []
+    for flag in ("--audio", "--no-audio"):
+        target = tmp_path / f"{flag}.html"
+        result = evaluate("-i", test_set, "-o", tmp_path / "o", "--predictions", known,
+                          "--report", target, "--by", "speaker", flag)  # fmt: skip
+        assert result.exit_code == 0, result.stderr
+        pages.append(target.read_text())
+    assert [page.count("<audio") for page in pages] == [4, 0]
+    assert all("By speaker" in page for page in pages)
+
+
+def test_words_of_a_run_are_compared(test_set, model, tmp_path, monkeypatch):
+    asked = []
+    real = Recognizer.transcribe_many
+
+    def spy(self, tasks, options, **more):
+        asked.append(options)
+        return real(self, tasks, replace(options, word_times="estimate"), **more)
+
+    monkeypatch.setattr(Recognizer, "transcribe_many", spy)
+    rows = [{**row, "words": [{"text": "words", "start": 0, "end": 0.1}]}
+            for row in read_jsonl(test_set)]  # fmt: skip
+    out = tmp_path / "scored.jsonl"
+    result = evaluate("-i", write_jsonl(test_set, rows), "-o", out, "--model", model, "--words")
+    assert result.exit_code == 0, result.stderr
+    assert asked[0].words
+    found = summary_of(out)
+    # Four recordings were heard, each says "words"; three of them have a reference.
+    assert found["word_times"]["words"] == 4
+    assert found["calibration"]["words"] == 9
+    assert 0 <= found["calibration"]["error"] <= 1
+    assert "word starts" in result.stdout
+    (first,) = read_jsonl(tmp_path / "scored.jsonl.predictions.jsonl")[0]["segments"]
+    assert [word["text"] for word in first["words"]] == ["words", "of", "4"]
+
+
+def test_a_language_that_is_given_is_used(tmp_path):
+    wav(tmp_path / "a.wav", 4)
+    manifest = write_jsonl(tmp_path / "m", [{"audio": "a.wav", "text": "1.000 Straßen"}])
+    known = predictions(tmp_path / "p", {"a.wav": "1000 strassen"})
+    out = tmp_path / "o"
+    for flags, wer in ((["--language", "de"], 0), ([], 1)):
+        assert evaluate("-i", manifest, "-o", out, "--predictions", known, *flags).exit_code == 0
+        assert summary_of(out)["rates"]["wer"] == wer
+    result = evaluate("-i", manifest, "-o", out, "--predictions", known, "--language", "de",
+                      "--scheme", "english")  # fmt: skip
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert "the scheme 'english' is for 'en' only" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -179,5 +233,5 @@ def test_inputs_are_not_overwritten(test_set, tmp_path):
     known = predictions(tmp_path / "p", {"4.wav": "x"})
     for out in (test_set, known):
         result = evaluate("-i", test_set, "-o", out, "--predictions", known)
-        assert "choose another --output" in result.stderr
+        assert "is an input; choose another name" in result.stderr
     assert test_set.read_bytes() == before

@@ -14,7 +14,10 @@ from ark_asr.models.catalogue import SUFFIXES
 from ark_asr.models.package import MANIFEST_FILE
 from ark_asr.models.store import ModelFolder
 
-_LIBRARIES = ("numpy", "onnxruntime", "torch", "jiwer", "kaldialign", "av", "soxr", "tokenizers")
+_LIBRARIES = (
+    "numpy", "onnxruntime", "torch", "jiwer", "kaldialign", "whisper-normalizer", "wetext", "av",
+    "soxr", "tokenizers",
+)  # fmt: skip
 _CHUNK = 1 << 20
 
 
