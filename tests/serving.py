@@ -40,24 +40,24 @@ class Served:
     def scheduler(self):
         return self.app.state.service.host.scheduler
 
-    def wait_until_ready(self):
+    def wait_until_there(self, status):
         for _ in range(600):
             try:
-                if httpx.get(f"{self.url}/ready").status_code == 200:
+                if httpx.get(f"{self.url}/ready").status_code == status:
                     return
             except httpx.TransportError:
                 pass
             time.sleep(0.1)
-        raise AssertionError("the server did not become ready in a minute")
+        raise AssertionError("the server did not come up in a minute")
 
 
 @contextmanager
-def serving(**options):
+def serving(*, wait=True, **options):
     """Serve with these settings; its end is that of SIGTERM."""
     served = Served(Settings(port=0, threads=1, **options))
     served.thread.start()
     try:
-        served.wait_until_ready()
+        served.wait_until_there(200 if wait else 503)
         yield served
     finally:
         served.server.should_exit = True

@@ -24,6 +24,12 @@ def run(*arguments):
     return result
 
 
+def program(*arguments):
+    """In a process of its own, as a server that is left behind needs it."""
+    command = [sys.executable, "-m", "ark_asr", "serve", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+
+
 @pytest.fixture
 def port():
     with socket.socket() as probe:
@@ -35,15 +41,15 @@ def test_start_status_stop(tmp_path, port):
     where = ["--port", port, "--run-dir", tmp_path]
     assert run("status", *where).stdout == f"not running port={port}\n"
     try:
-        started = run("start", *where, "--threads", 1)
-        assert started.exit_code == 0, started.stderr
+        started = program("start", *where, "--threads", 1)
+        assert started.returncode == 0, started.stderr
         pid = re.search(r"started pid=(\d+)", started.stdout)[1]
         assert httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ok"}
         assert run("status", *where).stdout == f"running pid={pid} port={port}\n"
-        assert f"already running pid={pid}" in run("start", *where).stdout
+        assert f"already running pid={pid}" in program("start", *where).stdout
         # Another one cannot have the port; its last line says why.
-        other = run("start", "--port", port, "--run-dir", tmp_path / "other")
-        assert other.exit_code == 2
+        other = program("start", "--port", port, "--run-dir", tmp_path / "other")
+        assert other.returncode == 2
         assert "cannot be used" in other.stderr
     finally:
         stopped = run("stop", *where, "--grace", 20)

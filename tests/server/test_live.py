@@ -153,7 +153,7 @@ def test_a_realtime_session_of_the_official_client(served, client, pcm):
     [
         ({"turn_detection": None}, "turn_detection"),
         ({"turn_detection": {"type": "server_vad", "threshold": 0.9}}, "threshold"),
-        ({"turn_detection": {"type": "semantic_vad"}}, "semantic"),
+        ({"turn_detection": {"type": "semantic_vad"}}, "server_vad"),
         ({"transcription": {"model": "ark-mini", "prompt": "x"}}, "prompt"),
         ({"transcription": {"model": "gpt-9"}}, "gpt-9"),
         ({"noise_reduction": {"type": "near_field"}}, "noise_reduction"),
@@ -166,7 +166,7 @@ def test_settings_that_cannot_be_honoured_are_refused_by_name(client, input_, pa
         connection.session.update(session={"type": "transcription", "audio": {"input": input_}})
         error = connection.recv()
     assert error.type == "error"
-    assert param.split("_")[0] in f"{error.error.message} {error.error.param}"
+    assert param in f"{error.error.message} {error.error.param}"
 
 
 def test_a_session_goes_on_after_an_error(client):

@@ -52,6 +52,7 @@ MaxDuration = Annotated[float, typer.Option(metavar="S", help="Longest recording
 MaxQueue = Annotated[
     int, typer.Option(metavar="N", help="Requests at once; more are told to come back later.")
 ]
+MaxLive = Annotated[int, typer.Option(metavar="N", help="Live sessions at once.")]
 BatchSize = Annotated[int, typer.Option(metavar="N", help="Clips decoded together.")]
 Timeout = Annotated[float, typer.Option(metavar="S", help="Longest time for one request.")]
 Grace = Annotated[
@@ -85,6 +86,7 @@ def serve(
     max_upload: MaxUpload = 256,
     max_duration: MaxDuration = 14_400,
     max_queue: MaxQueue = 16,
+    max_live: MaxLive = 4,
     batch_size: BatchSize = 8,
     timeout: Timeout = 3600,
     grace: Grace = 30,
@@ -115,6 +117,7 @@ def serve(
             max_upload=max_upload << 20,
             max_duration=max_duration,
             max_queue=max_queue,
+            max_live=max_live,
             batch_size=batch_size,
             timeout=timeout,
             grace=grace,

@@ -11,7 +11,7 @@ from typing import Any
 
 from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.drift import flag_drift
-from ark_asr.server.scheduler import Spoken
+from ark_asr.server.ticket import Spoken
 from ark_asr.types import Segment, Transcript
 from ark_asr.writers import get_writer
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ark_asr import __version__
+from ark_asr.errors import ArkError
 from ark_asr.server import live, openai, original, page, realtime
 from ark_asr.server.desk import Service
 from ark_asr.server.guards import Door, Record
@@ -110,6 +111,7 @@ def _add_problems(app: FastAPI) -> None:
             request, Problem(error.status_code, str(error.detail), None, None, error.headers or {})
         )
 
+    @app.exception_handler(ArkError)
     @app.exception_handler(Exception)
     async def any_other(request: Request, error: Exception) -> Response:
         return answer(request, problem_of(error))

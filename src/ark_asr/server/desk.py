@@ -17,8 +17,8 @@ from ark_asr.server.host import Host, Loaded
 from ark_asr.server.intake import Hearing
 from ark_asr.server.metrics import Metrics
 from ark_asr.server.problems import Problem
-from ark_asr.server.scheduler import Spoken, Ticket
 from ark_asr.server.settings import Settings
+from ark_asr.server.ticket import Spoken, Ticket
 from ark_asr.server.upload import ClientLeftError, Upload
 from ark_asr.types import TranscribeOptions
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+import threading
 import time
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -12,7 +13,7 @@ from ark_asr.errors import AudioDecodeError, AudioError
 from ark_asr.server import ear
 from ark_asr.server.ear import Order
 from ark_asr.server.problems import Problem
-from ark_asr.server.scheduler import Ticket
+from ark_asr.server.ticket import Ticket
 
 _PATIENCE = 0.2  # seconds between two looks whether anybody still waits
 
@@ -56,16 +57,21 @@ class Hearing:
             raise AudioError(f"{name}: is empty (0 bytes)")
         ours, theirs = multiprocessing.Pipe()
         process = _context().Process(target=ear.hear, args=(theirs, self._order), daemon=True)
+        # A process that stands still does not even take its upload.
+        watchdog = threading.Timer(self._stall, process.kill)
         try:
             process.start()
             self.pid = process.pid
             theirs.close()
+            watchdog.start()
             ours.send_bytes(self._upload)
+            watchdog.cancel()
             self._upload = b""
             self._read(ours)
         except (EOFError, ConnectionError):
             raise AudioDecodeError(f"{name}: the decoder crashed on it, so it is damaged") from None
         finally:
+            watchdog.cancel()
             theirs.close()
             ours.close()
             if self.pid is not None:

@@ -17,7 +17,7 @@ from ark_asr.server.answers import event, logprobs_of
 from ark_asr.server.desk import Service, Work, unless_left
 from ark_asr.server.examples import TRANSCRIPTION
 from ark_asr.server.problems import Problem, problem_of
-from ark_asr.server.scheduler import Ticket
+from ark_asr.server.ticket import Ticket
 from ark_asr.server.upload import read_form
 from ark_asr.server.wanted import Wanted, model_not_found, wanted
 

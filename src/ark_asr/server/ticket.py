@@ -1,0 +1,98 @@
+"""One request in the queue, and what it gets back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from ark_asr.types import Audio, Segment, TranscribeOptions
+
+if TYPE_CHECKING:
+    from ark_asr.server.scheduler import Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A segment, with what only the search knows of it.
+
+    Attributes:
+        segment: The segment.
+        token_ids: Its tokens.
+        logprobs: Natural-log probability of each of them.
+        slots: Audio embeddings of its prompt.
+    """
+
+    segment: Segment
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    slots: int
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One request from its admission until its answer; a context manager that leaves at its end.
+
+    Attributes:
+        client: Who asks; clients share the engine evenly.
+        options: How its pieces are written down; set before the first of them.
+        gone: Nobody waits for it any more.
+        served: Seconds of its sound that have been taken.
+        pieces: Those that wait for the engine.
+        pending: Pieces without an answer, and one more until no more pieces come.
+    """
+
+    scheduler: Scheduler
+    client: str
+    number: int
+    options: TranscribeOptions = field(default_factory=TranscribeOptions)
+    gone: bool = False
+    served: float = 0.0
+    pieces: deque[Audio] = field(default_factory=deque)
+    pending: int = 1
+    _began: float = field(default_factory=time.monotonic)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _answers: asyncio.Queue[tuple[Spoken, ...] | Exception | None] = field(
+        default_factory=asyncio.Queue
+    )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.scheduler.leave(self)
+
+    @property
+    def seconds(self) -> float:
+        """Since it was admitted."""
+        return time.monotonic() - self._began
+
+    def put(self, piece: Audio) -> bool:
+        """Hand in the next piece; waits while enough of them do. False: nobody wants it."""
+        return self.scheduler.put(self, piece)
+
+    def finish(self, error: Exception | None = None) -> None:
+        """No more pieces come, perhaps because of an error."""
+        if error is not None:
+            self.answer(error)
+        self.scheduler.finish(self)
+
+    def answer(self, answer: tuple[Spoken, ...] | Exception | None) -> None:
+        """Tell the request; called by any thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._answers.put_nowait, answer)
+
+    async def __aiter__(self) -> AsyncIterator[Spoken]:
+        """What was said, in order.
+
+        Raises:
+            Exception: What kept it from being written down.
+        """
+        while (answer := await self._answers.get()) is not None:
+            if isinstance(answer, Exception):
+                raise answer
+            for spoken in answer:
+                yield spoken

@@ -1,0 +1,145 @@
+"""Clients that leave, come in numbers, or are still there when the server is stopped."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from serving import serving
+
+
+def request(served, recording, **fields):
+    """The bytes of a whole request."""
+    form = httpx.Request(
+        "POST", f"{served.url}/v1/audio/transcriptions", data=fields,
+        files={"file": ("a.wav", recording.read_bytes())},
+    )  # fmt: skip
+    body = form.read()
+    head = f"POST {form.url.path} HTTP/1.1\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in form.headers.items())
+    return head.encode() + b"\r\n" + body
+
+
+def eventually(condition):
+    for _ in range(300):
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.fixture
+def slow(served, monkeypatch):
+    """The engine waits before each piece until it is allowed to go on."""
+    go_on = threading.Event()
+    before = served.scheduler._decode
+
+    def decode(model, batch):
+        go_on.wait(60)
+        before(model, batch)
+
+    monkeypatch.setattr(served.scheduler, "_decode", decode)
+    yield go_on
+    go_on.set()
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": "true"}])
+def test_who_hangs_up_is_forgotten(served, talk, slow, fields):
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.sendall(request(served, talk, **fields))
+        assert eventually(lambda: served.scheduler.waiting == 1)
+        assert eventually(lambda: served.scheduler.clips > 0)
+    # The engine still stands: leaving alone must be enough.
+    assert eventually(lambda: served.scheduler.waiting == 0)
+    assert served.scheduler.clips == 0
+    slow.set()
+
+
+def test_half_an_upload_leaves_nothing(served, talk):
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.sendall(request(served, talk)[:50_000])
+        assert eventually(lambda: served.scheduler.waiting == 1)
+    assert eventually(lambda: served.scheduler.waiting == 0)
+
+
+def test_many_at_once_each_get_their_own_words(served, hello, talk, recognizer):
+    expected = {path: recognizer.transcribe(path).text for path in (hello, talk)}
+
+    def ask(path):
+        files = {"file": (path.name, path.read_bytes())}
+        url = f"{served.url}/v1/audio/transcriptions"
+        return path, httpx.post(url, files=files, timeout=120).json()["text"]
+
+    with ThreadPoolExecutor(4) as clients:
+        for path, text in clients.map(ask, [hello, talk, hello, hello]):
+            assert text == expected[path]
+
+
+def test_the_queue_is_bounded_for_each_client(served, talk, slow):
+    url = f"{served.url}/v1/audio/transcriptions"
+    most = served.app.state.service.settings.max_per_client
+    open_ones = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(most)]
+    try:
+        for number, connection in enumerate(open_ones, 1):
+            connection.sendall(request(served, talk)[:5000])
+            assert eventually(lambda number=number: served.scheduler.waiting == number)
+        answer = httpx.post(url, files={"file": ("a.wav", talk.read_bytes())})
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.headers["x-queue-position"] == str(most + 1)
+        assert answer.json()["error"]["type"] == "rate_limit_error"
+    finally:
+        for connection in open_ones:
+            connection.close()
+    assert eventually(lambda: served.scheduler.waiting == 0)
+
+
+def test_metrics_count_without_content(served, hello):
+    files = {"file": ("secret.flac", hello.read_bytes())}
+    httpx.post(f"{served.url}/asr", files=files, timeout=120)
+    httpx.get(f"{served.url}/private/path")
+    page = httpx.get(f"{served.url}/metrics").text
+    found = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+    assert float(found['ark_asr_requests_total{route="/asr",status="200"}']) >= 1
+    assert float(found["ark_asr_audio_seconds_total"]) >= 3
+    assert float(found["ark_asr_engine_seconds"]) > 0
+    assert "secret" not in page
+    assert "private" not in page
+
+
+def test_a_stop_lets_running_requests_finish(hello, recognizer):
+    with serving() as served, ThreadPoolExecutor(1) as client:
+        files = {"file": ("a.flac", hello.read_bytes())}
+        future = client.submit(httpx.post, f"{served.url}/asr", files=files, timeout=120)
+        assert eventually(lambda: served.scheduler.waiting == 1)
+        served.server.should_exit = True
+        assert future.result().json()["text"] == recognizer.transcribe(hello).text
+        served.thread.join()
+    assert served.app.state.service.host.state == "stopped"
+
+
+def test_a_request_that_takes_too_long_is_given_up(hello):
+    with serving(timeout=0.01) as served:
+        answer = httpx.post(f"{served.url}/asr", files={"file": ("a.flac", hello.read_bytes())})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
+        assert served.scheduler.waiting == 0
+
+
+def test_a_model_that_cannot_be_used_is_told(tmp_path, root):
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    for file in (root / "src" / "ark_asr" / "data" / "ark-mini").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    graph = folder / "decoder.onnx"
+    graph.write_bytes(b"\0" * graph.stat().st_size)
+    with serving(model=str(folder), wait=False) as served:
+        assert eventually(lambda: httpx.get(f"{served.url}/ready").json()["status"] == "failed")
+        assert "error" in httpx.get(f"{served.url}/ready").json()
+        assert httpx.get(f"{served.url}/health").status_code == 200
+        answer = httpx.post(f"{served.url}/asr", files={"file": ("a", b"x")})
+        assert answer.status_code == 503
