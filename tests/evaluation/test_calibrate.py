@@ -107,9 +107,9 @@ def model(tmp_path):
     return folder
 
 
-def calibrate(model, tmp_path, root, rows, *more):
+def calibrate(model, tmp_path, root, rows, *more, text=None):
     manifest = tmp_path / "rows.jsonl"
-    text = (root / "samples" / "numbers.txt").read_text().strip()
+    text = text or (root / "samples" / "numbers.txt").read_text().strip()
     lines = [{"audio": str(root / "samples" / f"{name}.flac"), "text": text} for name in rows]
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     arguments = ["models", "calibrate", str(model), "-i", str(manifest), "--threads", "1", *more]
@@ -137,6 +137,12 @@ def test_too_little_speech_is_refused(model, tmp_path, root):
     assert "100 are needed at least" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert Calibration.load(model) is None
+
+
+def test_references_of_one_token_say_nothing_of_heads(model, tmp_path, root):
+    result = calibrate(model, tmp_path, root, ["numbers"] * 17, text="a")
+    assert result.exit_code == 2
+    assert "no reference is longer than one token" in result.stderr
 
 
 def test_info_says_what_is_known(model, tmp_path, root):

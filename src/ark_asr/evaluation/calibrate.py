@@ -116,6 +116,8 @@ def calibrate(
             f"the model said {len(judged)} words about {count} recordings; {_LEAST_WORDS} are "
             "needed at least, better thousands"
         )
+    if not any(weights):
+        raise OptionError("no reference is longer than one token, so heads cannot be judged")
     raw, right, recording = (np.array(column) for column in zip(*judged, strict=True))
     words = Words(raw.astype(np.float32), right, recording)
     found = np.average(scores, axis=0, weights=weights)
