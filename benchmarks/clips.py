@@ -39,7 +39,8 @@ class Found:
     """What one way of searching made of all clips, in their order.
 
     Attributes:
-        seconds: Of wall clock, for prompts and search; not the encoder.
+        seconds: Of processor time, for prompts and search; not the encoder. It says what the work
+            is, whatever else runs on the machine.
     """
 
     words: list[list[str]]
@@ -75,7 +76,7 @@ class Bench:
     def find(self, search: Callable[..., list[Hypothesis]], **settings) -> Found:
         """All clips through ``search``, which is `greedy` or `beam`."""
         hypotheses = []
-        start = time.perf_counter()
+        start = time.process_time()
         for first in range(0, len(self.clips), self.batch):
             audio = [clip.embeddings for clip in self.clips[first : first + self.batch]]
             hypotheses += search(
@@ -86,7 +87,7 @@ class Bench:
                 max_new_tokens=[len(one) + SPARE for one in audio],
                 **settings,
             )
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         texts = [words(clean(self.text.decode(found.token_ids))) for found in hypotheses]
         return Found(texts, hypotheses, seconds)
 
