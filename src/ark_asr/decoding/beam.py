@@ -97,23 +97,19 @@ class _Clip:
         settings = self._settings
         ends = np.logaddexp.reduce(logprobs[:, settings.stop_columns], axis=1)
         for beam, logprob in zip(self.live, ends.tolist(), strict=True):
-            ended = self._extend(beam, int(settings.stop_columns[0]), logprob)
-            self._end(replace(ended, stop="end"))
+            self._end(self._extend(beam, int(settings.stop_columns[0]), logprob, ends=True))
         rows: list[int] = []
         live: list[_Beam] = []
         for row, column in self._ways_on(logprobs):
-            beam, logprob = self.live[row], float(logprobs[row, column])
-            longer = replace(
-                self._extend(beam, column, logprob),
-                tokens=(*beam.tokens, int(settings.output_ids[column])),
-                logprobs=(*beam.logprobs, logprob),
-                stop="length" if len(beam.tokens) + 1 == self._limit else None,
-            ).heed(settings.guards)
-            if longer.stop is not None:
-                self._end(longer)
-            elif len(live) < settings.width:
-                live.append(longer)
-                rows.append(row)
+            beam = self._extend(self.live[row], column, float(logprobs[row, column]))
+            beam = beam.heed(settings.guards)
+            if beam.stop is not None:
+                self._end(beam)
+                continue
+            live.append(beam)
+            rows.append(row)
+            if len(live) == settings.width:
+                break
         self.live = live
         if self._is_decided():
             self.live = []
@@ -130,12 +126,22 @@ class _Clip:
         best, *others = (beam.hypothesis() for beam in self._ended)
         return replace(best, alternatives=tuple(others))
 
-    def _extend(self, beam: _Beam, column: int, logprob: float) -> _Beam:
-        hot_words = self._settings.hot_words
-        match = beam.match
-        if hot_words is not None:
-            match = hot_words.advance(match, column, logprob)
-        return replace(beam, logprob=beam.logprob + logprob, match=match)
+    def _extend(self, beam: _Beam, column: int, logprob: float, *, ends: bool = False) -> _Beam:
+        """The hypothesis with one token more, or ended."""
+        settings = self._settings
+        total, match = beam.logprob + logprob, beam.match
+        if settings.hot_words is not None:
+            match = settings.hot_words.advance(match, column, logprob)
+        if ends:
+            return replace(beam, logprob=total, match=match, stop="end")
+        return replace(
+            beam,
+            tokens=(*beam.tokens, int(settings.output_ids[column])),
+            logprobs=(*beam.logprobs, logprob),
+            logprob=total,
+            match=match,
+            stop="length" if len(beam.tokens) + 1 == self._limit else None,
+        )
 
     def _ways_on(self, logprobs: FloatArray) -> Iterator[tuple[int, int]]:
         """Row and column of the best tokens that end nothing."""
@@ -164,8 +170,9 @@ class _Clip:
         """Keep a hypothesis that has ended if it is among the best."""
         if not np.isfinite(beam.logprob):
             return
-        settled = Match(beam.match.complete())
-        self._ended.append(replace(beam, match=settled).heed(self._settings.guards))
+        if beam.match.begun:
+            beam = replace(beam, match=Match(beam.match.complete()))
+        self._ended.append(beam.heed(self._settings.guards))
         # What a guard had to stop is only taken if there is nothing else.
         self._ended.sort(key=lambda b: (b.stop == "guard", -b.score(self._settings.length_penalty)))
         del self._ended[self._settings.width :]

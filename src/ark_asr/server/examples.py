@@ -44,7 +44,7 @@ TRANSCRIPTION: dict[str, Any] = _form(
     language={"type": "string", "description": "Only that of a model with a single language."},
     temperature={"type": "number", "enum": [0]},
     chunking_strategy={"type": "string", "example": "auto"},
-    hotwords={"type": "string", "example": "Čapek, Linnet:2"},
+    hotwords={"type": "string", "example": "Čapek, Linnet :2"},
     allow_damage={"type": "boolean", "default": False},
 ) | _answers(
     {"text": "hello there", "usage": {"type": "tokens", "input_tokens": 46}}, _PROBLEMS
