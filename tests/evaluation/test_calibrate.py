@@ -101,9 +101,9 @@ def model(tmp_path):
     folder = tmp_path / "mini"
     shutil.copytree(resolve("ark-mini").path, folder)
     data = json.loads((folder / "ark_asr.json").read_text())
-    data["files"].pop("calibration.json")
+    data["files"].pop("calibration.json", None)
     (folder / "ark_asr.json").write_text(json.dumps(data))
-    (folder / "calibration.json").unlink()
+    (folder / "calibration.json").unlink(missing_ok=True)
     return folder
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ark_asr.cli.outcome import needs_extra, outcome, say
-from ark_asr.errors import ModelFormatError
 
 if TYPE_CHECKING:
     from ark_asr.evaluation.calibrate import Findings
@@ -44,13 +43,10 @@ def calibrate(
     """
     with outcome():
         with needs_extra("calibrating", "eval"):
-            from ark_asr.evaluation.calibrate import calibrate as measure
+            from ark_asr.evaluation.calibrate import calibrate_model
         from ark_asr.batch.manifests import read_manifest
         from ark_asr.batch.records import Fields
-        from ark_asr.engines import load_model
-        from ark_asr.engines.base import Aligner
         from ark_asr.models.store import resolve
-        from ark_asr.models.tokenizer import Tokenizer
 
         fields = Fields(text=text_field)
         records = [
@@ -59,16 +55,7 @@ def calibrate(
             for record in read_manifest(name, fields, audio_root=audio_root)
         ]
         folder = resolve(model)
-        engine, tokenizer = load_model(folder, threads=threads)
-        try:
-            if not isinstance(engine, Aligner) or not isinstance(tokenizer, Tokenizer):
-                raise ModelFormatError(
-                    f"{folder.path}: a model of the layout {folder.kind} shows no attention and "
-                    "cannot be calibrated; convert it to a package"
-                )
-            found = measure(engine, tokenizer, records)
-        finally:
-            engine.close()
+        found = calibrate_model(folder, records, threads=threads)
         for line in (*found.skipped, *_report(found)):
             say(line)
         if not dry_run:

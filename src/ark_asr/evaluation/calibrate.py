@@ -18,12 +18,14 @@ from ark_asr.audio import load_audio
 from ark_asr.batch.records import Record
 from ark_asr.decoding.align import follows
 from ark_asr.decoding.words import spell
+from ark_asr.engines import load_model
 from ark_asr.engines.attention import chosen_heads
 from ark_asr.engines.base import Aligner
-from ark_asr.errors import ArkError, OptionError
+from ark_asr.errors import ArkError, ModelFormatError, OptionError
 from ark_asr.evaluation import text as steps
 from ark_asr.evaluation.reliability import calibration_error, fit_curve, held_out
 from ark_asr.models.calibration import Calibration, Head
+from ark_asr.models.store import ModelFolder
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.pipeline.confidence import Confidence
 from ark_asr.pipeline.listener import Heard, Listener
@@ -73,6 +75,27 @@ class Findings:
     recordings: int
     skipped: tuple[str, ...]
     calibration: Calibration
+
+
+def calibrate_model(
+    folder: ModelFolder, records: Sequence[Record], *, threads: int | None = None
+) -> Findings:
+    """Open a model and measure it; see `calibrate`.
+
+    Raises:
+        ModelFormatError: The model's files show no attention.
+        OptionError: Too few words were said to learn anything from.
+    """
+    engine, tokenizer = load_model(folder, threads=threads)
+    try:
+        if not isinstance(engine, Aligner) or not isinstance(tokenizer, Tokenizer):
+            raise ModelFormatError(
+                f"{folder.path}: a model of the layout {folder.kind} shows no attention and "
+                "cannot be calibrated; convert it to a package"
+            )
+        return calibrate(engine, tokenizer, records)
+    finally:
+        engine.close()
 
 
 def calibrate(
