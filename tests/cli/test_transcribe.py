@@ -305,3 +305,49 @@ def test_with_another_option_it_does_not_go_on(program, tmp_path):
     result = program(*arguments, "--context", "4", says=["one", "two", "three"])
     assert result.exit_code == 2
     assert "was begun with another options" in result.stderr
+
+
+def test_readings_are_in_json(program, tmp_path):
+    file = wav(tmp_path / "a.wav")
+    done = program(file, "--no-vad", "--nbest", 2, "-f", "json", "-q", says=["hello"])
+    (segment,) = json.loads(done.stdout)["segments"]
+    assert segment["text"] == "hello"
+    assert [set(other) for other in segment["alternatives"]] == [{"text", "confidence"}]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nbest", "2"], "--nbest needs --format json or jsonl"),
+        (["--hotword-boost", "2"], "--hotword-boost needs --hotwords"),
+        (["--hotwords", "names.txt"], "names.txt: no such file of hot words"),
+        (["--hotwords", "a :b"], "'a :b' is not a word and"),
+        (["--hotwords", "a", "--beam-size", "1"], "beam_size of at least 2"),
+        (["--beam-size", "9"], "beam_size is 9"),
+    ],
+)
+def test_options_of_the_search_that_make_no_sense(program, tmp_path, options, message):
+    done = program(wav(tmp_path / "a.wav"), *options)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert not done.loaded  # said before a model is loaded
+
+
+def test_hot_words_and_an_instruction_reach_the_road(program, tmp_path, monkeypatch):
+    seen = []
+    transcribe = Recognizer.transcribe
+
+    def watch(self, source, options, **more):
+        seen.append(options)
+        return transcribe(self, source, options, **more)
+
+    monkeypatch.setattr(Recognizer, "transcribe", watch)
+    (tmp_path / "names").write_text("Čapek :2\n# none\nLjubljana\n", encoding="utf-8")
+    done = program(
+        wav(tmp_path / "a.wav"), "--no-vad", "--hotwords", tmp_path / "names",
+        "--hotword-boost", 0.7, "--instruction", "Write numbers as words.", says=["hello"],
+    )  # fmt: skip
+    assert done.stdout == "hello\n"
+    (options,) = seen
+    assert options.hotwords == ("Čapek :2", "Ljubljana")
+    assert (options.hotword_boost, options.instruction) == (0.7, "Write numbers as words.")

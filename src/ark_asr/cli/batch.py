@@ -9,6 +9,7 @@ import typer
 
 from ark_asr.cli.batch_progress import BatchLine, summary
 from ark_asr.cli.outcome import outcome, say
+from ark_asr.cli.searching import BeamSize, HotwordBoost, Hotwords, Instruction, search_options
 from ark_asr.errors import OptionError
 
 if TYPE_CHECKING:
@@ -96,6 +97,10 @@ def batch(
             "than a clip]",
         ),
     ] = None,
+    beam_size: BeamSize = None,
+    hotwords: Hotwords = None,
+    hotword_boost: HotwordBoost = None,
+    instruction: Instruction = None,
     audio_root: Annotated[
         Path | None,
         typer.Option(
@@ -151,8 +156,14 @@ def batch(
 
         if resume and overwrite:
             raise OptionError("--resume and --overwrite exclude each other")
-        options = TranscribeOptions(
-            batch_size=batch_size, max_new_tokens=max_new_tokens, vad=vad, gain=audio_gain
+        options = search_options(
+            TranscribeOptions(
+                batch_size=batch_size, max_new_tokens=max_new_tokens, vad=vad, gain=audio_gain
+            ),
+            beam_size=beam_size,
+            hotwords=hotwords,
+            hotword_boost=hotword_boost,
+            instruction=instruction,
         )
         check_options(options)
         flags = ScriptFlags(

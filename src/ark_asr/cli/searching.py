@@ -51,11 +51,11 @@ def search_options(
     options: TranscribeOptions,
     *,
     beam_size: int | None,
-    nbest: int,
     hotwords: str | None,
     hotword_boost: float | None,
     instruction: str | None,
-    formats: Sequence[str],
+    nbest: int = 1,
+    formats: Sequence[str] = (),
 ) -> TranscribeOptions:
     """The options with what was typed for the search.
 
