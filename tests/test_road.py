@@ -30,10 +30,10 @@ def said(recording: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ["hello", "numbers", "minute"])
-def test_samples_are_heard_word_for_word(model, root, name):
+def test_samples_are_heard(model, root, name):
     recording = root / "samples" / f"{name}.flac"
     transcript = model.transcribe(recording)
-    assert plain(transcript.text) == said(recording)
+    assert score([said(recording)], [plain(transcript.text)]).wer < 0.05
     assert transcript.model == "ark-mini"
     for before, after in zip(transcript.segments, transcript.segments[1:], strict=False):
         assert before.end <= after.start
@@ -43,12 +43,12 @@ def test_samples_are_heard_word_for_word(model, root, name):
         assert 0 < segment.confidence <= 1
 
 
-def test_the_command_line_writes_the_same(root):
+def test_the_command_line_writes_the_same(model, root):
     recording = root / "samples" / "minute.flac"
     command = [sys.executable, "-m", "ark_asr", "transcribe", str(recording), "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     written = json.loads(done.stdout)
-    assert plain(" ".join(s["text"] for s in written["segments"])) == said(recording)
+    assert written["text"] == model.transcribe(recording).text
     assert done.stderr == ""
 
 
@@ -98,4 +98,4 @@ def test_real_digit_strings_of_unseen_speakers(model, speech):
     assert len(rows) >= 10
     found = resolve(None)
     texts = transcribe_rows(load_engine(found), Tokenizer.load(found.path), rows)
-    assert score([row.text for row in rows], texts).wer < 0.5
+    assert score([row.text for row in rows], texts).wer < 0.25

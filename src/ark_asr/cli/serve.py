@@ -10,7 +10,6 @@ import typer
 
 from ark_asr.cli.outcome import needs_extra, outcome, say
 from ark_asr.errors import OptionError
-from ark_asr.models.home import store_folder
 from ark_asr.server import beside
 from ark_asr.server.beside import Place
 
@@ -172,7 +171,11 @@ def restart(context: typer.Context, port: Port = 8000, folder: RunFolder = None)
 def _place(folder: Path | None, port: int) -> Place:
     if port == 0:
         raise OptionError("port 0: a server beside the terminal needs a port to be found by")
-    return Place(folder or store_folder() / "run", port)
+    if folder is None:
+        from ark_asr.models.home import store_folder
+
+        folder = store_folder() / "run"
+    return Place(folder, port)
 
 
 def _refuse_options_before(context: typer.Context) -> None:
