@@ -73,7 +73,13 @@ class Bench:
         mel = LogMel(self.text.features)(sound[: self.text.features.clip_samples])
         return Clip(words(row.get("text_norm") or row["text"]), self.engine.embed_audio([mel])[0])
 
-    def find(self, search: Callable[..., list[Hypothesis]], **settings) -> Found:
+    def find(
+        self,
+        search: Callable[..., list[Hypothesis]],
+        *,
+        instruction: str | None = None,
+        **settings,
+    ) -> Found:
         """All clips through ``search``, which is `greedy` or `beam`."""
         hypotheses = []
         start = time.process_time()
@@ -81,7 +87,7 @@ class Bench:
             audio = [clip.embeddings for clip in self.clips[first : first + self.batch]]
             hypotheses += search(
                 self.engine,
-                [Prompt(self.text.prompt(len(one)), one) for one in audio],
+                [Prompt(self.text.prompt(len(one), instruction), one) for one in audio],
                 rules=self.rules,
                 stop_ids=self.text.stop_ids,
                 max_new_tokens=[len(one) + SPARE for one in audio],

@@ -14,11 +14,12 @@ import json
 import math
 import struct
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
 from ark_asr.models.config import ModelConfig
-from ark_asr.models.weights import tensor_shapes
+from ark_asr.models.weights import EMBEDDING, HEAD, tensor_shapes
 
 PUBLISHED_BYTES = 2_599_020_680
 CONFIG = {
@@ -55,6 +56,12 @@ CONFIG = {
         "num_mel_bins": 128,
     },
 }
+PREPROCESSOR = {
+    "chunk_length": 30, "dither": 0.0, "feature_extractor_type": "WhisperFeatureExtractor",
+    "feature_size": 128, "hop_length": 160, "n_fft": 400, "n_samples": 480_000,
+    "nb_max_frames": 3000, "padding_side": "right", "padding_value": 0.0,
+    "processor_class": "ArkasrProcessor", "return_attention_mask": False, "sampling_rate": 16_000,
+}  # fmt: skip
 BASE_PIECES = 151_643
 NAMED = {
     151643: "<|endoftext|>", 151644: "<|im_start|>", 151645: "<|im_end|>", 151663: "<|audio|>",
@@ -80,7 +87,6 @@ def write_tokenizer(folder: Path) -> None:
 
 
 def write_weights(folder: Path, config: ModelConfig, seed: int) -> int:
-    rng = np.random.default_rng(seed)
     shapes = dict(sorted(tensor_shapes(config).items()))
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     begin = 0
@@ -94,6 +100,9 @@ def write_weights(folder: Path, config: ModelConfig, seed: int) -> int:
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name, shape in shapes.items():
+            # The published head is stored beside the embeddings it is tied to, and equals them.
+            same = EMBEDDING if name == HEAD else name
+            rng = np.random.default_rng([seed, crc32(same.encode())])
             norm = len(shape) == 1
             scale = (
                 0.02
@@ -116,7 +125,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.dest.mkdir(parents=True)
-    (options.dest / "config.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
+    for name, content in (("config", CONFIG), ("preprocessor_config", PREPROCESSOR)):
+        (options.dest / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
     write_tokenizer(options.dest)
     size = write_weights(options.dest, ModelConfig.load(options.dest), options.seed)
     print(f"{options.dest}: {size:,} bytes of weights")
