@@ -10,7 +10,7 @@ from ark_asr.errors import OptionError
 from ark_asr.types import TranscribeOptions, WordTimes
 
 _WIDEST_BEAM = 8
-# Wide enough for hot words and for most of what a beam can gain; see docs/lectures.md.
+# Wide enough for hot words and for most of what a beam can gain; see docs/search.md.
 _USUAL_BEAM = 4
 
 
