@@ -50,8 +50,8 @@ EXCEPTIONS = {
     ("modeling/transformers/processor.py", "audio"),
     ("modeling/transformers/pipeline.py", "decoding"),
 }
-HEAVY = ("torch", "transformers", "fastapi", "uvicorn", "onnx", "matplotlib", "tensorboard", "jiwer",
-         "kaldialign", "pyarrow", "docx")  # fmt: skip
+HEAVY = ("torch", "transformers", "fastapi", "uvicorn", "onnx", "matplotlib", "tensorboard",
+         "jiwer", "kaldialign", "pyarrow", "docx")  # fmt: skip
 
 
 def room_of(path: Path) -> str:
