@@ -16,7 +16,7 @@ from ark_asr.decoding.beam import beam
 from ark_asr.decoding.search import greedy
 from ark_asr.decoding.text import clean
 from ark_asr.evaluation.text import words
-from clips import Bench, Found, distance, parser, wer
+from transcribed import Bench, Found, distance, parser, wer
 
 
 def main() -> None:

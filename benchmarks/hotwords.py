@@ -21,7 +21,7 @@ from collections import Counter
 
 from ark_asr.decoding.beam import beam
 from ark_asr.decoding.hotwords import HotWords
-from clips import Bench, Clip, parser, wer
+from transcribed import Bench, Clip, parser, wer
 
 
 def main() -> None:

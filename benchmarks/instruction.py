@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ark_asr.decoding.search import greedy
 from ark_asr.models.tokenizer import INSTRUCTION
-from clips import Bench, parser, wer
+from transcribed import Bench, parser, wer
 
 OTHERS = (
     "Transcribe the audio.",
