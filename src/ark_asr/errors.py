@@ -13,6 +13,7 @@
     ├── TranscriptError (ValueError)          a written transcript cannot be read back
     ├── TroubleError (RuntimeError)           `strict`: a clip was not understood
     ├── OptionError (ValueError)              an option has a value that makes no sense
+    │   └── ManifestError                     lines of a list of recordings are wrong
     └── MissingExtraError (ImportError)       an optional part is not installed
 
     ArkWarning (UserWarning)
@@ -76,6 +77,20 @@ class TroubleError(ArkError, RuntimeError):
 
 class OptionError(ArkError, ValueError):
     """An option has a value that makes no sense."""
+
+
+class ManifestError(OptionError):
+    """Lines of a list of recordings are wrong.
+
+    Args:
+        message: How many.
+        details: One line for each.
+    """
+
+    def __init__(self, message: str, details: tuple[str, ...]) -> None:
+        super().__init__("\n".join([message, *details]))
+        self.message = message
+        self.details = details
 
 
 class MissingExtraError(ArkError, ImportError):

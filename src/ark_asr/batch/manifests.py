@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ark_asr.batch.records import Fields, Record, parse_json, parse_record
-from ark_asr.errors import MissingExtraError, OptionError
+from ark_asr.errors import ManifestError, MissingExtraError, OptionError
 
 STDIN = "-"
 AUDIO_SUFFIXES = frozenset({
@@ -69,7 +69,7 @@ def read_manifest(
         count = f"{len(problems)} bad line" + "s" * (len(problems) > 1)
         rest = len(problems) - _MOST_PROBLEMS
         shown = problems[:_MOST_PROBLEMS] + [f"  and {rest} more"] * (rest > 0)
-        raise OptionError("\n".join([f"{where}: {count}; nothing was done", *shown]))
+        raise ManifestError(f"{where}: {count}; nothing was done", tuple(shown))
     if not records:
         raise OptionError(f"{where}: has no records")
     return records

@@ -8,17 +8,18 @@ from contextlib import contextmanager
 
 import typer
 
-from ark_asr.errors import ArkError, MissingExtraError, TroubleError
+from ark_asr.errors import ArkError, ManifestError, MissingExtraError, TroubleError
 
 NOT_UNDERSTOOD = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
 
-def say(line: str) -> None:
-    """One line on standard error, whatever names from foreign files are in it."""
-    plain = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in line)
-    print(f"ark-asr: {plain}", file=sys.stderr, flush=True)
+def say(line: str, *details: str) -> None:
+    """One line on standard error, and one for each detail, whatever is in foreign files' names."""
+    for text in (f"ark-asr: {line}", *details):
+        plain = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
+        print(plain, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -48,6 +49,9 @@ def outcome() -> Iterator[None]:
     except TroubleError as error:
         say(str(error))
         raise typer.Exit(NOT_UNDERSTOOD) from None
+    except ManifestError as error:
+        say(error.message, *error.details)
+        raise typer.Exit(BAD_INPUT) from None
     except ArkError as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None
