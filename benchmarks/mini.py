@@ -63,14 +63,9 @@ def peak_bytes() -> int:
 
 
 def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
-        return platform.processor() or platform.machine()
-    lines = info.read_text().splitlines()
-    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-    flags = next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
-    known = [flag for flag in ("avx2", "avx_vnni", "avx512_vnni", "amx_int8") if flag in flags]
-    return f"{name or platform.machine()} ({', '.join(known) or 'no int8 instructions'})"
+    from ark_asr.engines.cpu import cpu_name, int8_instructions
+
+    return f"{cpu_name()} ({', '.join(int8_instructions() or []) or 'no int8 instructions known'})"
 
 
 def main() -> None:

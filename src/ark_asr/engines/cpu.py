@@ -16,9 +16,8 @@ _APPLE = {"hw.optional.arm.FEAT_I8MM": "i8mm", "hw.optional.arm.FEAT_DotProd": "
 
 def cpu_name() -> str:
     """The processor's name, as far as the system tells it."""
-    names = [line for line in _cpuinfo() if line[0] == "model name"]
-    if names:
-        return names[0][1]
+    if name := dict(_cpuinfo()).get("model name"):
+        return name
     if platform.system() == "Darwin":
         return _sysctl("machdep.cpu.brand_string") or platform.machine()
     return platform.processor() or platform.machine()
@@ -26,8 +25,9 @@ def cpu_name() -> str:
 
 def int8_instructions() -> list[str] | None:
     """What the processor has of the instructions that int8 products use; ``None`` if not known."""
+    told = dict(_cpuinfo())  # the same for every core
     for key, known in (("flags", _X86), ("Features", _ARM)):
-        flags = {flag for name, value in _cpuinfo() if name == key for flag in value.split()}
+        flags = told.get(key, "").split()
         if flags:
             return [said for flag, said in known.items() if flag in flags]
     if platform.system() == "Darwin":

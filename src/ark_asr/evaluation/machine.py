@@ -7,9 +7,9 @@ import os
 import platform
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from ark_asr import __version__
+from ark_asr.engines.cpu import cpu_name
 from ark_asr.models.catalogue import SUFFIXES
 from ark_asr.models.package import MANIFEST_FILE
 from ark_asr.models.store import ModelFolder
@@ -61,7 +61,7 @@ def this_machine() -> Machine:
             continue
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    return Machine(platform.platform(terse=True), _cpu(), cores, versions)
+    return Machine(platform.platform(terse=True), cpu_name(), cores, versions)
 
 
 def describe_model(folder: ModelFolder) -> Model:
@@ -76,12 +76,3 @@ def describe_model(folder: ModelFolder) -> Model:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     return Model(folder.name, folder.precision or "fp32", digest.hexdigest())
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
