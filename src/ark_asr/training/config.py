@@ -11,11 +11,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Self
 
 from ark_asr.errors import OptionError
+from ark_asr.training.tables import build
 
-T = TypeVar("T")
+PARTS = ("encoder", "adapter", "decoder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class OptimConfig:
     Attributes:
         matrix_rate: Peak learning rate of matrices, which move by Muon (orthogonalised momentum).
         other_rate: Peak learning rate of embeddings, convolutions, norms and biases (AdamW).
+        method: ``muon`` as above, or ``adamw`` for everything, each at its rate.
         weight_decay: Of the matrices.
         steps: Updates in the whole run.
         warmup: Updates with a rising rate.
@@ -100,13 +102,17 @@ class OptimConfig:
         floor: Final fraction of the peak rate.
         accumulate: Batches per update and process.
         clip: Largest norm of the gradient.
+        explode: An update whose gradient is so many times larger than usual is skipped; 0 never.
+        give_up: The run stops after so many skipped updates in a row.
+        ema: Decay of the moving average of the weights that is scored and exported; 0 for none.
         ctc_weight: Weight of the auxiliary CTC losses, see `listening`; their projections are not
-            part of the model.
+            part of the model. 0, here and below, for a model that has learnt to listen.
         ctc_final: Weight of those losses at the end of the run.
     """
 
     matrix_rate: float = 2e-3
     other_rate: float = 2e-3
+    method: str = "muon"
     weight_decay: float = 0.05
     steps: int = 10_000
     warmup: int = 200
@@ -114,8 +120,46 @@ class OptimConfig:
     floor: float = 0.02
     accumulate: int = 1
     clip: float = 1.0
+    explode: float = 20.0
+    give_up: int = 10
+    ema: float = 0.0
     ctc_weight: float = 0.5
     ctc_final: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptConfig:
+    """What of a model is trained.
+
+    Attributes:
+        freeze: Parts that stay as they are: ``encoder``, ``adapter``, ``decoder``.
+        rank: LoRA (arXiv 2106.09685): instead of the weights, corrections of this rank to the
+            linear layers of the parts that are not frozen are trained. 0 trains the weights.
+        alpha: The corrections are multiplied by ``alpha / rank``.
+        layers: Ends of the names of the layers that get corrections.
+    """
+
+    freeze: tuple[str, ...] = ()
+    rank: int = 0
+    alpha: float = 32.0
+    layers: tuple[str, ...] = (
+        "q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "fc1", "fc2",
+        "gate_proj", "up_proj", "down_proj", "adapting.0", "adapting.2",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleConfig:
+    """How a model that is too large for one device is trained.
+
+    Attributes:
+        shard: Weights, gradients and optimiser states are spread over all processes (FSDP2).
+        recompute: Activations of a layer are computed again when they are needed (activation
+            checkpointing): a third more work, a fraction of the memory.
+    """
+
+    shard: bool = False
+    recompute: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +177,7 @@ class TrainConfig:
         eval_every: Updates between evaluations.
         save_every: Updates between checkpoints.
         keep: Checkpoints that are kept; the best on dev is kept besides.
+        early_stop: The run ends after so many evaluations without a better one; 0 never.
         base: Folder of the recipe, to which its paths are relative.
     """
 
@@ -146,26 +191,31 @@ class TrainConfig:
     eval_every: int = 500
     save_every: int = 250
     keep: int = 2
+    early_stop: int = 0
     base: str = "."
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     augment: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    adapt: AdaptConfig = dataclasses.field(default_factory=AdaptConfig)
+    scale: ScaleConfig = dataclasses.field(default_factory=ScaleConfig)
 
     @classmethod
-    def load(cls, path: str | Path) -> TrainConfig:
+    def load(cls, path: str | Path) -> Self:
         """Read a TOML file; relative paths in it are relative to it.
 
         Raises:
             OptionError: No such file, not TOML, or a key that is unknown, missing or mistyped.
         """
-        path = Path(path)
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise OptionError(f"{path}: not valid TOML ({error})") from None
-        config = _build(cls, {**table, "base": str(path.resolve().parent)}, str(path))
+        return cls.from_table(read_recipe(path), Path(path))
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], path: Path) -> Self:
+        """Build and check what was read from a recipe.
+
+        Raises:
+            OptionError: A key is unknown, missing or mistyped, or has a value without sense.
+        """
+        config = build(cls, {**table, "base": str(path.resolve().parent)}, str(path))
         config._check(str(path))
         return config
 
@@ -184,12 +234,26 @@ class TrainConfig:
             raise OptionError(f"{where}: data.train names no manifest")
         if self.precision not in {"bf16", "fp32"} or self.device not in {"auto", "cpu", "cuda"}:
             raise OptionError(f"{where}: precision is bf16 or fp32, device is auto, cpu or cuda")
+        if self.optim.method not in {"muon", "adamw"}:
+            raise OptionError(f"{where}: optim.method is muon or adamw, not {self.optim.method}")
+        wrong = sorted(set(self.adapt.freeze) - set(PARTS))
+        if wrong or set(self.adapt.freeze) == set(PARTS):
+            found = ", ".join(wrong) or "all"
+            raise OptionError(f"{where}: adapt.freeze has {found}; it names some of {PARTS}")
+        if not 0 <= self.optim.ema < 1:
+            raise OptionError(f"{where}: optim.ema is from 0 up to, not including, 1")
+        if self.adapt.rank < 0 or self.early_stop < 0 or self.optim.explode < 0:
+            raise OptionError(f"{where}: adapt.rank, early_stop and optim.explode are 0 or more")
+        if self.early_stop and not self.data.dev:
+            raise OptionError(f"{where}: early_stop needs manifests in data.dev")
         positive = {
             "data.batch_seconds": self.data.batch_seconds,
             "data.batch_clips": self.data.batch_clips,
             "data.max_seconds": self.data.max_seconds,
             "optim.steps": self.optim.steps,
             "optim.accumulate": self.optim.accumulate,
+            "optim.give_up": self.optim.give_up,
+            "adapt.alpha": self.adapt.alpha,
             "log_every": self.log_every,
             "eval_every": self.eval_every,
             "save_every": self.save_every,
@@ -200,44 +264,15 @@ class TrainConfig:
                 raise OptionError(f"{where}: {name} must be more than 0, not {value}")
 
 
-def _build(kind: type[T], table: Mapping[str, Any], where: str) -> T:
-    """A dataclass from a table, nested ones included, with every key and type checked."""
-    fields = {f.name: f for f in dataclasses.fields(cast(Any, kind))}
-    unknown = sorted(table.keys() - fields.keys())
-    if unknown:
-        raise OptionError(f"{where}: unknown {', '.join(unknown)}; known: {', '.join(fields)}")
-    values: dict[str, Any] = {}
-    for name, field in fields.items():
-        here = f"{where}: {name}"
-        if name not in table:
-            if field.default is field.default_factory is dataclasses.MISSING:
-                raise OptionError(f"{here} is missing")
-            continue
-        value = table[name]
-        if kind is TrainConfig and name in _NESTED:
-            if not isinstance(value, Mapping):
-                raise OptionError(f"{here} must be a table")
-            values[name] = _build(_NESTED[name], value, here)
-        elif name == "train":
-            if not isinstance(value, list):
-                raise OptionError(f"{here} must be an array of tables")
-            values[name] = tuple(_build(Source, item, here) for item in value)
-        else:
-            values[name] = _scalar(field.default, value, here)
-    return kind(**values)
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file.
 
-
-def _scalar(default: object, value: object, where: str) -> object:
-    if isinstance(default, tuple):
-        if not isinstance(value, list):
-            raise OptionError(f"{where} must be an array")
-        return tuple(value)
-    expected = str if default is dataclasses.MISSING else type(default)
-    if expected is float and type(value) is int:
-        return float(value)
-    if type(value) is not expected:
-        raise OptionError(f"{where} is {value!r}, expected {expected.__name__}")
-    return value
-
-
-_NESTED: dict[str, type] = {"data": DataConfig, "augment": AugmentConfig, "optim": OptimConfig}
+    Raises:
+        OptionError: No such file, or not TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path}: not valid TOML ({error})") from None
