@@ -6,6 +6,7 @@ its row, so a run that goes on from a checkpoint sees what an uninterrupted one 
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import random
@@ -118,6 +119,9 @@ class Batch:
         letters: UTF-8 bytes of the transcripts, int64 ``[sum of lengths]``, for CTC.
         letter_lengths: int64 ``[batch]``.
         skipped: One line per recording that could not be read.
+        number: Of the batch in its run; chance that belongs to the batch is drawn from it.
+        texts: Transcripts, if a teacher is to hear the clips as well.
+        sounds: Likewise what was recorded, before any augmentation, float32 ``[n]`` each.
     """
 
     mels: Tensor
@@ -129,6 +133,9 @@ class Batch:
     letters: Tensor
     letter_lengths: Tensor
     skipped: tuple[str, ...] = ()
+    number: int = 0
+    texts: tuple[str, ...] = ()
+    sounds: tuple[FloatArray, ...] = ()
 
 
 class Batches(Dataset[Batch | None]):
@@ -136,10 +143,11 @@ class Batches(Dataset[Batch | None]):
 
     def __init__(
         self, rows: Sequence[Row], order: Sequence[tuple[int, list[int]]], tokenizer: Tokenizer,
-        augment: AugmentConfig, *, seed: int, skip_bad: bool,
+        augment: AugmentConfig, *, seed: int, skip_bad: bool, keep_sound: bool = False,
     ) -> None:  # fmt: skip
         self.rows, self.order, self.tokenizer = rows, order, tokenizer
         self.augment, self.seed, self.skip_bad = augment, seed, skip_bad
+        self.keep_sound = keep_sound
         self.log_mel = LogMel(tokenizer.config.features)
 
     def __len__(self) -> int:
@@ -148,25 +156,31 @@ class Batches(Dataset[Batch | None]):
     def __getitem__(self, number: int) -> Batch | None:
         """Batch ``number``; ``None`` if ``skip_bad`` left nothing of it."""
         epoch, indices = self.order[number]
-        heard, skipped = [], []
+        rate = self.tokenizer.features.sample_rate
+        mels, texts, sounds, skipped = [], [], [], []
         for index in indices:
             row = self.rows[index]
             try:
-                heard.append((self._mel(row, (self.seed, epoch, index)), row.text))
+                sound = read_samples(row, rate)
+                mels.append(self._mel(sound, row, (self.seed, epoch, index)))
             except (ArkError, OSError, EOFError, wave.Error) as error:
                 line = f"{row.audio} ({row.begin:.2f} s): {error}"
                 if not self.skip_bad:
                     raise OptionError(f"cannot train on {line}") from None
                 skipped.append(line)
-        if not heard:
+                continue
+            texts.append(row.text)
+            sounds.append(sound)
+        if not mels:
             return None
-        return collate([mel for mel, _ in heard], [text for _, text in heard], self.tokenizer,
-                       tuple(skipped))  # fmt: skip
+        batch = collate(mels, texts, self.tokenizer, tuple(skipped))
+        if not self.keep_sound:
+            return batch
+        return dataclasses.replace(batch, number=number, texts=tuple(texts), sounds=tuple(sounds))
 
-    def _mel(self, row: Row, key: tuple[int, ...]) -> FloatArray:
+    def _mel(self, samples: FloatArray, row: Row, key: tuple[int, ...]) -> FloatArray:
         rng = np.random.default_rng(key)
         features = self.tokenizer.config.features
-        samples = read_samples(row, features.sample_rate)
         if row.augment:
             samples = change_sound(samples, features.sample_rate, self.augment, rng)
         mel = self.log_mel(samples[: features.clip_samples])

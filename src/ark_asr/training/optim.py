@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -44,3 +45,14 @@ def rate_factor(step: int, config: OptimConfig) -> float:
         return 1.0
     done = min((step - start) / max(config.steps - start, 1), 1.0)
     return config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def set_rates(
+    optimisers: Sequence[torch.optim.Optimizer], step: int, config: OptimConfig
+) -> float:  # fmt: skip
+    """Give both optimisers the learning rates of an update; return their share of the peak."""
+    factor = rate_factor(step, config)
+    for optimiser, peak in zip(optimisers, (config.matrix_rate, config.other_rate), strict=True):
+        for group in optimiser.param_groups:
+            group["lr"] = peak * factor
+    return factor

@@ -32,7 +32,7 @@ from ark_asr.training.config import TrainConfig
 from ark_asr.training.data import IGNORED, Batch, Batches, gather_rows, plan, read_manifest
 from ark_asr.training.journal import Journal
 from ark_asr.training.listening import Listening
-from ark_asr.training.optim import optimisers, rate_factor
+from ark_asr.training.optim import optimisers, set_rates
 from ark_asr.training.ranks import Ranks
 from ark_asr.training.validate import score, transcribe_rows
 
@@ -46,7 +46,7 @@ class Run:
     ranks: Ranks
     tokenizer: Tokenizer
     model: ArkForConditionalGeneration
-    listening: Listening
+    listening: nn.Module
     optimisers: list[torch.optim.Optimizer]
     batches: Batches
     step: int = 0
@@ -84,8 +84,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool) -> Run:
-    """Load or draw the model, plan the batches, restore the state of a run that goes on."""
+def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool, distil: bool = False) -> Run:
+    """Load or draw the model, plan the batches, restore the state of a run that goes on.
+
+    For distillation batches keep their sound, which a teacher hears, and there are no CTC losses.
+    """
     # oneDNN remembers this many kernels; its default is soon full, see data.padded_frames.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
     if config.threads:
@@ -108,16 +111,19 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool) -> Run:
         checkpoint.draw_weights(model, config.seed)
     model.to(device).train()
     torch.manual_seed(config.seed)
-    listening = Listening(model.config).to(device)
+    listening = nn.Module() if distil else Listening(model.config).to(device)
 
     sources = [
         dataclasses.replace(source, manifest=str(config.path(source.manifest)))
         for source in config.data.train
     ]
     rows, too_long = gather_rows(sources, config.data.max_seconds)
-    portions = config.optim.steps * config.optim.accumulate * ranks.size
-    order = plan(rows, config.data, seed=config.seed, batches=portions)
-    batches = Batches(rows, order, tokenizer, config.augment, seed=config.seed, skip_bad=skip_bad)
+    needed = config.optim.steps * config.optim.accumulate * ranks.size
+    order = plan(rows, config.data, seed=config.seed, batches=needed)
+    batches = Batches(
+        rows, order, tokenizer, config.augment, seed=config.seed, skip_bad=skip_bad,
+        keep_sound=distil,
+    )  # fmt: skip
     moving = optimisers(model, listening, config.optim)
     run = Run(config, device, ranks, tokenizer, model, listening, moving, batches)
     if latest:
@@ -140,13 +146,8 @@ def train(run: Run, journal: Journal | None) -> None:
     sums = torch.zeros(4)
     features = run.model.config.features
     frame = features.hop_length / features.sample_rate
-    for portion in _portions(run):
-        factor = rate_factor(run.step, config.optim)
-        for optimiser, peak in zip(
-            run.optimisers, (config.optim.matrix_rate, config.optim.other_rate), strict=True
-        ):
-            for group in optimiser.param_groups:
-                group["lr"] = peak * factor
+    for portion in portions(run):
+        factor = set_rates(run.optimisers, run.step, config.optim)
         sums += update(run, portion)
         run.step += 1
         heard += sum(float(batch.frames.sum()) for batch in portion) * frame * run.ranks.size
@@ -174,7 +175,7 @@ def train(run: Run, journal: Journal | None) -> None:
         say(f"skipped: {line}")
 
 
-def _portions(run: Run) -> Iterator[list[Batch]]:
+def portions(run: Run) -> Iterator[list[Batch]]:
     """For each update that is left, this process's batches."""
     optim, ranks = run.config.optim, run.ranks
     mine = [
@@ -216,6 +217,22 @@ def update(run: Run, portion: list[Batch]) -> Tensor:
         counts = [(batch.labels != IGNORED).sum(), batch.letter_lengths.sum()]
         values = [spoken.detach(), letters.detach(), tokens.detach(), *counts]
         totals += totals.new_tensor([float(value) for value in values])
+    norm = move(run, totals, over=3)
+    spoken, letters, tokens, count, letter_count = totals.clamp(min=1e-9)
+    return torch.stack([spoken / count, letters / letter_count, tokens / count, norm]).cpu()
+
+
+def move(run: Run, totals: Tensor, *, over: int) -> Tensor:
+    """Add up gradients and totals of all processes, and let the optimisers step once.
+
+    Args:
+        run: Its parameters hold gradients of a loss that is summed, not averaged.
+        totals: What else is to be summed, float32 ``[n]``, in place.
+        over: Which of the totals the gradients are divided by.
+
+    Returns:
+        Norm of the gradient; if it is not finite, the weights stay as they were.
+    """
     parameters = [*run.model.parameters(), *run.listening.parameters()]
     grads = []
     for parameter in parameters:
@@ -223,10 +240,10 @@ def update(run: Run, portion: list[Batch]) -> Tensor:
             parameter.grad = torch.zeros_like(parameter)
         grads.append(parameter.grad)
     run.ranks.sum_([*grads, totals])
-    spoken, letters, tokens, count, letter_count = totals.clamp(min=1e-9)
+    count = totals[over].clamp(min=1e-9)
     for grad in grads:
         grad.div_(count)
-    norm = nn.utils.clip_grad_norm_(parameters, optim.clip)
+    norm = nn.utils.clip_grad_norm_(parameters, run.config.optim.clip)
     if torch.isfinite(norm):
         for optimiser in run.optimisers:
             optimiser.step()
@@ -234,7 +251,7 @@ def update(run: Run, portion: list[Batch]) -> Tensor:
         say(f"{run.step + 1:6d}  the gradient is not finite; the weights stay as they were")
     for optimiser in run.optimisers:
         optimiser.zero_grad(set_to_none=True)
-    return torch.stack([spoken / count, letters / letter_count, tokens / count, norm]).cpu()
+    return norm
 
 
 def losses(run: Run, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
