@@ -32,6 +32,25 @@ from ark_asr.types import FloatArray
 Conversation: TypeAlias = Sequence[Mapping[str, Any]]
 AudioSource: TypeAlias = Source | torch.Tensor | Sequence[float]
 
+# How a recording stands in a prompt; the marker becomes as many as it has audio embeddings.
+AUDIO_PART = BEGIN_OF_AUDIO + AUDIO + END_OF_AUDIO
+# The same prompt for programs that render templates. It takes the place of the one that published
+# folders carry, which is not what the models were trained with.
+CHAT_TEMPLATE = (
+    "{%- if messages | length != 1 or messages[0].role != 'user' -%}"
+    "{{ raise_exception(\"a conversation is one message of role 'user'\") }}"
+    "{%- endif -%}"
+    f"{USER}"
+    "{%- for part in messages[0].content -%}"
+    f"{{%- if part.type == 'audio' -%}}{AUDIO_PART}"
+    "{%- elif part.type == 'text' and '<|' in part.text -%}"
+    "{{ raise_exception('text cannot hold control tokens') }}"
+    "{%- elif part.type == 'text' -%}{{ part.text }}"
+    "{%- endif -%}"
+    "{%- endfor -%}"
+    f"{{%- if add_generation_prompt -%}}{ASSISTANT}{{%- endif -%}}"
+)
+
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
 
@@ -176,6 +195,7 @@ class ArkasrProcessor(ProcessorMixin):
         config = AutoConfig.from_pretrained(where, **hub)
         processor: ArkasrProcessor = super().from_pretrained(where, **kwargs)
         processor.merge_factor = config.merge_factor
+        processor.chat_template = CHAT_TEMPLATE
         ignore_code(where, processor.feature_extractor.__dict__.pop("auto_map", None))
         found = processor.tokenizer.convert_tokens_to_ids(AUDIO)
         if found != config.audio_token_id:
@@ -211,7 +231,7 @@ class ArkasrProcessor(ProcessorMixin):
         pieces = [USER]
         for part in conversation[0]["content"]:
             if part.get("type") == "audio":
-                pieces.append(BEGIN_OF_AUDIO + AUDIO + END_OF_AUDIO)
+                pieces.append(AUDIO_PART)
             elif part.get("type") == "text":
                 pieces.append(part["text"])
             else:
