@@ -174,6 +174,30 @@ def test_looks_are_as_far_apart_as_asked(scripted):
     assert engine.asked == len(partials) + 1
 
 
+def test_one_look_after_each_window_is_all_that_is_spent(scripted):
+    session, engine = scripted(options=LiveOptions(step=1e6))
+    assert session.look() == []
+    session.feed(speech(1.0))  # the very first look comes by itself
+    asked = engine.asked
+    for _ in range(3):
+        assert session.feed(speech(1.0)) == []
+        (event,) = session.look()
+        assert event.kind == "partial"
+        assert event.end == pytest.approx(session.position, abs=WINDOW / SAMPLE_RATE)
+        assert session.look() == [], "nothing new was said"
+    assert engine.asked == asked + 3
+
+
+def test_a_look_that_is_asked_for_keeps_to_its_share(scripted):
+    ticks = iter(range(10**6))
+    options = LiveOptions(step=1e6, share=0.1, max_lag=1e9)
+    session, engine = scripted(options=options, clock=lambda: next(ticks) / 10)
+    for _ in range(8):
+        session.feed(speech(0.5))
+        session.look()
+    assert engine.asked < 6
+
+
 def test_a_slow_machine_looks_less_often(scripted):
     ticks = iter(range(10**6))
     # Every question to the clock takes a tenth of a second: a look costs that much.

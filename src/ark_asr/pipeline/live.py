@@ -79,7 +79,7 @@ class LiveSession:
         self._utterance = 1
         self._settling = Settling(tokenizer.decode)
         self._seen = 0.0  # end of the sound of the latest look
-        self._next_look = 0.0
+        self._looked = -math.inf  # second of the sound at which it was
         self._cost = 0.0  # seconds of work of a look
         self._quiet_since = 0.0
         self._next_silence = options.silence
@@ -133,13 +133,29 @@ class LiveSession:
             if now >= self._next_silence:
                 events.append(self._event("silence", self._quiet_since, now))
                 self._next_silence += self._options.silence
-        elif now >= self._next_look and growing.end > self._seen and not self._is_behind():
-            events.append(self._look(growing))
-            self._seen = growing.end
-            self._next_look = now + max(self._options.step, self._cost / self._options.share)
+        elif now >= self._looked + self._options.step:
+            events += self.look()
         return events
 
-    def _look(self, growing: Audio) -> LiveEvent:
+    def look(self) -> list[LiveEvent]:
+        """Look at the utterance that is going on, though ``step`` may not be over.
+
+        For sound that comes in long windows: with a ``step`` that is never over and one look after
+        each window, no look is spent on sound whose captions nobody sees.
+
+        Returns:
+            One ``partial``; nothing if nobody speaks, nothing new was said, or looking would take
+            more than its share of the time.
+        """
+        growing, now = self._cutter.growing, self._heard / SAMPLE_RATE
+        if growing is None or growing.end <= self._seen:
+            return []
+        if now < self._looked + self._cost / self._options.share or self._is_behind():
+            return []
+        self._seen, self._looked = growing.end, now
+        return [self._partial(growing)]
+
+    def _partial(self, growing: Audio) -> LiveEvent:
         """An unfinished utterance: go on from what is settled."""
         began = self._clock()
         settled = self._settling.tokens
