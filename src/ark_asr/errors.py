@@ -12,6 +12,7 @@
     │   └── DownloadError (ConnectionError)   it could not be fetched
     ├── TranscriptError (ValueError)          a written transcript cannot be read back
     ├── TroubleError (RuntimeError)           `strict`: a clip was not understood
+    ├── TrainingError (RuntimeError)          a training run makes no sense any more
     ├── OptionError (ValueError)              an option has a value that makes no sense
     │   └── ManifestError                     lines of a list of recordings are wrong
     └── MissingExtraError (ImportError)       an optional part is not installed
@@ -73,6 +74,10 @@ class TranscriptError(ArkError, ValueError):
 
 class TroubleError(ArkError, RuntimeError):
     """A clip was not understood, and the caller had asked for an error rather than a flag."""
+
+
+class TrainingError(ArkError, RuntimeError):
+    """A training run makes no sense any more: its gradients are not finite or far too large."""
 
 
 class OptionError(ArkError, ValueError):

@@ -18,11 +18,10 @@ from ark_asr.training.data import (
     IGNORED,
     Row,
     collate,
-    gather_rows,
-    plan,
     read_manifest,
     read_samples,
 )
+from ark_asr.training.order import gather_rows, plan
 
 
 def row(seconds, name="a.wav"):

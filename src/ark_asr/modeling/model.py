@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -46,9 +47,19 @@ class ArkForConditionalGeneration(nn.Module):
         """Hidden states ``[batch, new, hidden]`` of new positions behind those in the cache."""
         return cast(Tensor, self.model(embeds, positions, cache))
 
-    def save(self, folder: str | Path, dtype: torch.dtype = torch.bfloat16) -> None:
-        """Write ``model.safetensors`` with the published names, the tied head stored as well."""
-        state = {name: t.detach().to("cpu", dtype).clone() for name, t in self.state_dict().items()}
+    def save(
+        self, folder: str | Path, dtype: torch.dtype = torch.bfloat16,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:  # fmt: skip
+        """Write ``model.safetensors`` with the published names, the tied head stored as well.
+
+        Args:
+            folder: Where to.
+            dtype: Of the file.
+            weights: To be written instead of the model's own.
+        """
+        weights = self.state_dict() if weights is None else weights
+        state = {name: t.detach().to("cpu", dtype).clone() for name, t in weights.items()}
         target = Path(folder) / WEIGHTS_FILE
         partial = target.with_suffix(".partial")
         save_file(state, partial, metadata={"format": "pt"})

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ark_asr.errors import ModelNotFoundError
 from ark_asr.modeling.model import ArkForConditionalGeneration
@@ -25,24 +26,22 @@ _COPIED = (CONFIG_FILE, PREPROCESSOR_FILE, GENERATION_FILE, TOKENIZER_FILE, TOKE
 
 def save(
     folder: Path, model: ArkForConditionalGeneration, config: TrainConfig,
-    state: dict[str, Any] | None,
+    state: dict[str, Any] | None, weights: Mapping[str, Tensor] | None = None,
 ) -> None:  # fmt: skip
     """Write a checkpoint; it appears under its name only when it is whole.
 
     Args:
-        folder: Where to; replaced if it exists.
+        folder: Where to; replaced if it exists. What `begin` was given to write stays in it.
         model: Weights, written as bfloat16 with their published names.
         config: The resolved recipe, saved beside them.
         state: What :func:`load_state` gives back; ``None`` for a checkpoint that only runs.
+        weights: Of the whole model, where those of ``model`` are only a part, or not the ones.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name in _COPIED:
-        if (config.path(config.start) / name).is_file():
-            shutil.copyfile(config.path(config.start) / name, partial / name)
+    partial = partial_of(folder)
+    partial.mkdir(parents=True, exist_ok=True)
+    copy_texts(config.path(config.start), partial)
     (partial / RECIPE_FILE).write_text(json.dumps(config.as_written(), indent=2) + "\n")
-    model.save(partial)
+    model.save(partial, weights=weights)
     if state is not None:
         torch.save(state, partial / STATE_FILE)
     old = folder.with_name(folder.name + ".old")
@@ -50,6 +49,23 @@ def save(
         folder.replace(old)
     partial.replace(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def partial_of(folder: Path) -> Path:
+    """Where a checkpoint is put together."""
+    return folder.with_name(folder.name + ".partial")
+
+
+def begin(folder: Path) -> None:
+    """Forget what an interrupted run may have left of a checkpoint."""
+    shutil.rmtree(partial_of(folder), ignore_errors=True)
+
+
+def copy_texts(source: Path, target: Path) -> None:
+    """Copy what belongs to a checkpoint besides weights: configuration and tokenizer."""
+    for name in _COPIED:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
 
 
 def latest(output: Path) -> Path | None:

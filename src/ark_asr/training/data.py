@@ -7,11 +7,9 @@ its row, so a run that goes on from a checkpoint sees what an uninterrupted one 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
-import random
 import wave
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,14 +23,14 @@ from ark_asr.audio import LogMel, load_audio
 from ark_asr.errors import ArkError, OptionError
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.training.augment import change_sound, mask_mel
-from ark_asr.training.config import AugmentConfig, DataConfig, Source
+from ark_asr.training.config import AugmentConfig
 from ark_asr.types import FloatArray
 
 IGNORED = -100
 
 # Matrix kernels of a CPU are made for one shape, and making them can take as long as using them, so
 # clips are padded to lengths of a geometric series and tokens to multiples of this.
-_FRAMES = 100  # mel frames per second, about
+FRAME_RATE = 100  # mel frames per second, about
 _SERIES = [8 * round(8 * 1.12**i) for i in range(60)]
 TOKEN_STEP = 16
 
@@ -137,9 +135,14 @@ class Batch:
     texts: tuple[str, ...] = ()
     sounds: tuple[FloatArray, ...] = ()
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to learn from it."""
+        return not bool((self.labels != IGNORED).any())
 
-class Batches(Dataset[Batch | None]):
-    """The batches of a run, by number; see :func:`plan` for their order."""
+
+class Batches(Dataset[Batch]):
+    """The batches of a run, by number; see :func:`order.plan` for their order."""
 
     def __init__(
         self, rows: Sequence[Row], order: Sequence[tuple[int, list[int]]], tokenizer: Tokenizer,
@@ -153,8 +156,13 @@ class Batches(Dataset[Batch | None]):
     def __len__(self) -> int:
         return len(self.order)
 
-    def __getitem__(self, number: int) -> Batch | None:
-        """Batch ``number``; ``None`` if ``skip_bad`` left nothing of it."""
+    def cost(self, number: int) -> float:
+        """Seconds of sound of batch ``number``, padding included: about the work it makes."""
+        seconds = [self.rows[index].seconds for index in self.order[number][1]]
+        return len(seconds) * max(seconds)
+
+    def __getitem__(self, number: int) -> Batch:
+        """Batch ``number``; it may be `empty` if ``skip_bad`` left nothing of it."""
         epoch, indices = self.order[number]
         rate = self.tokenizer.features.sample_rate
         mels, texts, sounds, skipped = [], [], [], []
@@ -172,7 +180,7 @@ class Batches(Dataset[Batch | None]):
             texts.append(row.text)
             sounds.append(sound)
         if not mels:
-            return None
+            return dataclasses.replace(silence(self.tokenizer), skipped=tuple(skipped))
         batch = collate(mels, texts, self.tokenizer, tuple(skipped))
         if not self.keep_sound:
             return batch
@@ -219,79 +227,16 @@ def collate(
     )
 
 
+def silence(tokenizer: Tokenizer) -> Batch:
+    """A batch that asks for nothing."""
+    bins = tokenizer.config.features.mel_bins
+    batch = collate([np.zeros((bins, _SERIES[0]), np.float32)], [""], tokenizer)
+    return dataclasses.replace(batch, labels=torch.full_like(batch.labels, IGNORED))
+
+
 def _stack(rows: Sequence[Tensor], length: int, fill: int) -> Tensor:
     """Rows of whole numbers, filled up at the right: int64 ``[rows, length]``."""
     stacked = torch.full((len(rows), length), fill)
     for target, row in zip(stacked, rows, strict=True):
         target[: len(row)] = row
     return stacked
-
-
-def gather_rows(sources: Sequence[Source], max_seconds: float) -> tuple[list[Row], int]:
-    """All rows of all manifests, each as often as its source says, and how many were too long."""
-    rows: list[Row] = []
-    for source in sources:
-        rows += read_manifest(source.manifest, augment=source.augment) * source.repeat
-    short = [row for row in rows if row.seconds <= max_seconds]
-    if not short:
-        raise OptionError(f"no manifest has a clip of at most {max_seconds:g} s")
-    return short, len(rows) - len(short)
-
-
-def plan(
-    rows: Sequence[Row], config: DataConfig, *, seed: int, batches: int
-) -> list[tuple[int, list[int]]]:
-    """The first ``batches`` batches of a run: the epoch and the row numbers of each.
-
-    Rows of similar length go together. While the ramp lasts, a batch whose clips are longer than
-    the limit of the moment waits until the limit has grown.
-    """
-    order: list[tuple[int, list[int]]] = []
-    epochs = itertools.count()
-
-    def extend(length: int) -> None:
-        while len(order) < length:
-            epoch = next(epochs)
-            order.extend((epoch, batch) for batch in _epoch(rows, config, seed, epoch))
-
-    if config.ramp_steps:
-        extend(config.ramp_steps)
-        order = list(_ramped(order, rows, config))
-    extend(batches)
-    return order[:batches]
-
-
-def _epoch(rows: Sequence[Row], config: DataConfig, seed: int, epoch: int) -> Iterator[list[int]]:
-    rng = random.Random(f"{seed}:{epoch}")  # noqa: S311 - an order, not a secret
-    groups: dict[int, list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault(padded_frames(round(row.seconds * _FRAMES)), []).append(index)
-    batches = []
-    for frames, group in sorted(groups.items()):
-        rng.shuffle(group)
-        size = int(config.batch_seconds * _FRAMES / frames)
-        size = max(min(size, config.batch_clips), 1)
-        batches += [group[i : i + size] for i in range(0, len(group), size)]
-    rng.shuffle(batches)
-    yield from batches
-
-
-def _ramped(
-    order: Sequence[tuple[int, list[int]]], rows: Sequence[Row], config: DataConfig
-) -> Iterator[tuple[int, list[int]]]:
-    waiting = list(order)
-    given = 0
-    while waiting:
-        limit = config.ramp_seconds + (config.max_seconds - config.ramp_seconds) * min(
-            given / config.ramp_steps, 1.0
-        )
-        fits = next(
-            (i for i, (_, batch) in enumerate(waiting)
-             if limit >= config.max_seconds or max(rows[i].seconds for i in batch) <= limit),
-            0,
-        )  # fmt: skip
-        yield waiting.pop(fits)
-        given += 1
-        if given >= config.ramp_steps:
-            yield from waiting
-            return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,25 +16,34 @@ from ark_asr.training.config import OptimConfig
 def optimisers(
     model: ArkForConditionalGeneration, listening: nn.Module, config: OptimConfig
 ) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside layers, AdamW for everything else.
+    """Muon for the matrices inside layers, AdamW for everything else; only for what is trained.
 
     Muon (Jordan et al., 2024) orthogonalises the momentum of a matrix; ``match_rms_adamw`` gives
-    its steps the size of AdamW's, so that both learning rates mean the same.
+    its steps the size of AdamW's, so that both learning rates mean the same. Each group keeps its
+    peak rate as ``peak``.
     """
-    inner = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
-    if not model.config.decoder.tied_head:
-        inner = [p for p in inner if p is not model.lm_head.weight]
-    chosen = {id(p) for p in inner}
-    others = [p for p in [*model.parameters(), *listening.parameters()] if id(p) not in chosen]
-    return [
-        torch.optim.Muon(
-            inner, lr=config.matrix_rate, weight_decay=config.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
-        ),
-        torch.optim.AdamW(
-            others, lr=config.other_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
-        ),
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    inner = [
+        p for name, p in trained
+        if p.ndim == 2 and "embed" not in name and p is not model.lm_head.weight
     ]  # fmt: skip
+    chosen = {id(p) for p in inner}
+    others = [p for p in [*(p for _, p in trained), *listening.parameters()] if id(p) not in chosen]
+    matrices = {"params": inner, "peak": config.matrix_rate}
+    rest = {"params": others, "peak": config.other_rate, "weight_decay": 0.0}
+    made: list[torch.optim.Optimizer] = []
+    if inner and config.method == "muon":
+        decay = config.weight_decay
+        made.append(
+            torch.optim.Muon([matrices], weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        )
+    elif inner:
+        made.append(_adamw({**matrices, "weight_decay": config.weight_decay}))
+    return [*made, _adamw(rest)] if others else made
+
+
+def _adamw(group: dict[str, Any]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW([group], betas=(0.9, 0.98), fused=True)
 
 
 def rate_factor(step: int, config: OptimConfig) -> float:
@@ -50,9 +60,9 @@ def rate_factor(step: int, config: OptimConfig) -> float:
 def set_rates(
     optimisers: Sequence[torch.optim.Optimizer], step: int, config: OptimConfig
 ) -> float:  # fmt: skip
-    """Give both optimisers the learning rates of an update; return their share of the peak."""
+    """Give all optimisers the learning rates of an update; return their share of the peak."""
     factor = rate_factor(step, config)
-    for optimiser, peak in zip(optimisers, (config.matrix_rate, config.other_rate), strict=True):
+    for optimiser in optimisers:
         for group in optimiser.param_groups:
-            group["lr"] = peak * factor
+            group["lr"] = group["peak"] * factor
     return factor

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+from torch._C._distributed_c10d import HashStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,21 @@ class Ranks:
     size: int = 1
 
     @classmethod
-    def join(cls, device: str) -> Ranks:
-        """Meet the other processes, if ``torchrun`` started any."""
+    def join(cls, device: str, *, always: bool = False) -> Ranks:
+        """Meet the other processes, if ``torchrun`` started any.
+
+        Args:
+            device: ``cuda``: each process of a machine takes a GPU of its own.
+            always: Make a group of one if this process is alone.
+        """
         size = int(os.environ.get("WORLD_SIZE", "1"))
+        if device == "cuda":
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        backend = "nccl" if device == "cuda" else "gloo"
         if size == 1:
+            if always:
+                dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
             return cls()
-        backend = "nccl" if device.startswith("cuda") else "gloo"
         dist.init_process_group(backend, timeout=timedelta(minutes=30))
         return cls(dist.get_rank(), size)
 
@@ -46,6 +56,14 @@ class Ranks:
             tensor.copy_(flat[begin : begin + tensor.numel()].view_as(tensor))
             begin += tensor.numel()
 
+    def share(self, values: Sequence[float]) -> list[float]:
+        """The first process's numbers, in all processes."""
+        if self.size == 1:
+            return list(values)
+        shared = [list(values)]
+        dist.broadcast_object_list(shared)
+        return shared[0]
+
     def wait(self) -> None:
         """Wait until all processes are here."""
         if self.size > 1:
@@ -53,5 +71,5 @@ class Ranks:
 
     def leave(self) -> None:
         """Part from the other processes."""
-        if self.size > 1:
+        if dist.is_initialized():
             dist.destroy_process_group()

@@ -7,51 +7,29 @@ dropped from the checkpoint.
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, Subset
 
 from ark_asr.engines.torch import TorchEngine
-from ark_asr.errors import OptionError
 from ark_asr.modeling.model import ArkForConditionalGeneration
-from ark_asr.models.config import ModelConfig
-from ark_asr.models.tokenizer import Tokenizer
-from ark_asr.models.weights import WEIGHTS_FILE
 from ark_asr.training import checkpoint
 from ark_asr.training.config import TrainConfig
-from ark_asr.training.data import IGNORED, Batch, Batches, gather_rows, plan, read_manifest
+from ark_asr.training.data import IGNORED, Batch, read_manifest
 from ark_asr.training.journal import Journal
-from ark_asr.training.listening import Listening
-from ark_asr.training.optim import optimisers, set_rates
-from ark_asr.training.ranks import Ranks
+from ark_asr.training.optim import set_rates
+from ark_asr.training.order import deal
+from ark_asr.training.run import Run, prepare, published, save, say
 from ark_asr.training.validate import score, transcribe_rows
 
-
-@dataclass(slots=True)
-class Run:
-    """Everything that changes while training, and what it is made from."""
-
-    config: TrainConfig
-    device: str
-    ranks: Ranks
-    tokenizer: Tokenizer
-    model: ArkForConditionalGeneration
-    listening: nn.Module
-    optimisers: list[torch.optim.Optimizer]
-    batches: Batches
-    step: int = 0
-    best: float = math.inf
-    skipped: list[str] = field(default_factory=list)
+_STARVED = 0.1  # share of the time spent waiting for batches that is worth a word
 
 
 def main(config_path: str | Path, *, resume: bool = False, skip_bad: bool = False) -> Path:
@@ -79,66 +57,6 @@ def main(config_path: str | Path, *, resume: bool = False, skip_bad: bool = Fals
     return best if best.is_dir() else checkpoint.numbered(output)[-1]
 
 
-def say(line: str) -> None:
-    """One line for whoever watches, at once."""
-    print(line, flush=True)
-
-
-def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool, distil: bool = False) -> Run:
-    """Load or draw the model, plan the batches, restore the state of a run that goes on.
-
-    For distillation batches keep their sound, which a teacher hears, and there are no CTC losses.
-    """
-    # oneDNN remembers this many kernels; its default is soon full, see data.padded_frames.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    ranks = Ranks.join(device)
-    output = config.path(config.output)
-    latest = checkpoint.latest(output)
-    if latest and not resume:
-        raise OptionError(f"{output} has checkpoints already: add --resume, or name another output")
-
-    start = config.path(config.start)
-    tokenizer = Tokenizer.load(start)
-    if (start / WEIGHTS_FILE).is_file():
-        model = ArkForConditionalGeneration.load(start)
-    else:
-        model = ArkForConditionalGeneration(ModelConfig.load(start))
-        checkpoint.draw_weights(model, config.seed)
-    model.to(device).train()
-    torch.manual_seed(config.seed)
-    listening = nn.Module() if distil else Listening(model.config).to(device)
-
-    sources = [
-        dataclasses.replace(source, manifest=str(config.path(source.manifest)))
-        for source in config.data.train
-    ]
-    rows, too_long = gather_rows(sources, config.data.max_seconds)
-    needed = config.optim.steps * config.optim.accumulate * ranks.size
-    order = plan(rows, config.data, seed=config.seed, batches=needed)
-    batches = Batches(
-        rows, order, tokenizer, config.augment, seed=config.seed, skip_bad=skip_bad,
-        keep_sound=distil,
-    )  # fmt: skip
-    moving = optimisers(model, listening, config.optim)
-    run = Run(config, device, ranks, tokenizer, model, listening, moving, batches)
-    if latest:
-        restore(run, latest)
-    if ranks.first:
-        hours = sum(row.seconds for row in rows) / 3600
-        size = sum(p.numel() for p in model.parameters()) / 1e6
-        say(
-            f"{size:.2f} M parameters; {len(rows):,} clips, {hours:.1f} h per epoch "
-            f"({too_long:,} longer than {config.data.max_seconds:g} s left out); "
-            f"update {run.step} of {config.optim.steps}; {ranks.size} x {device}"
-        )
-    return run
-
-
 def train(run: Run, journal: Journal | None) -> None:
     """The loop: batches, loss, update; log, evaluate and save when it is time."""
     config = run.config
@@ -154,48 +72,62 @@ def train(run: Run, journal: Journal | None) -> None:
         if run.step % config.log_every == 0 and journal:
             spoken, letters, tokens, norm = (sums / (run.step - since)).tolist()
             seconds = time.monotonic() - clock
+            waiting = run.waited / seconds
             values = {
                 "loss": spoken, "ctc_bytes": letters, "ctc_tokens": tokens, "grad_norm": norm,
-                "rate": factor, "rtfx": heard / seconds, "skipped": len(run.skipped),
+                "rate": factor, "rtfx": heard / seconds, "waiting": waiting,
+                "skipped": len(run.skipped), "passed_over": run.guard.total,
             }  # fmt: skip
             journal.write(run.step, values)
             say(
                 f"{run.step:6d}  loss {spoken:.3f}  ctc {letters:.3f} {tokens:.3f}  "
                 f"norm {norm:.2f}  rate {factor:.3f}  {heard / seconds:.0f} s/s"
+                + (f"  waiting {waiting:.0%}: more data.workers?" if waiting > _STARVED else "")
             )
         if run.step % config.log_every == 0:
-            clock, heard, since = time.monotonic(), 0.0, run.step
+            clock, heard, since, run.waited = time.monotonic(), 0.0, run.step, 0.0
             sums.zero_()
         last = run.step == config.optim.steps
         if run.step % config.eval_every == 0 or last:
             evaluate(run, journal)
+            last = last or run.stalled
         if run.step % config.save_every == 0 or last:
             save(run)
+        if run.stalled:
+            break
+    if run.stalled and run.ranks.first:
+        say(f"{run.step:6d}  no better for {run.stale} evaluations: this is the end")
     for line in run.skipped:
         say(f"skipped: {line}")
 
 
 def portions(run: Run) -> Iterator[list[Batch]]:
-    """For each update that is left, this process's batches."""
+    """For each update that is left, this process's batches that have something to teach.
+
+    Where the model is spread over processes, all must do the same work: there batches without
+    anything are kept.
+    """
     optim, ranks = run.config.optim, run.ranks
-    mine = [
-        (step * optim.accumulate + i) * ranks.size + ranks.rank
-        for step in range(run.step, optim.steps)
-        for i in range(optim.accumulate)
-    ]
+    mine = []
+    for step in range(run.step, run.step if run.stalled else optim.steps):
+        first = run.given + (step - run.begun) * run.portion
+        costs = [run.batches.cost(number) for number in range(first, first + run.portion)]
+        mine += [first + i for i in deal(costs, ranks.size)[ranks.rank]]
     workers = run.config.data.workers
     loader = DataLoader(
         Subset(run.batches, mine), batch_size=None, num_workers=workers,
         prefetch_factor=4 if workers else None, multiprocessing_context="fork" if workers else None,
     )  # fmt: skip
-    portion: list[Batch | None] = []
+    portion: list[Batch] = []
+    clock = time.monotonic()
     for batch in loader:
+        run.waited += time.monotonic() - clock
         portion.append(batch)
         if len(portion) == optim.accumulate:
-            present = [b for b in portion if b is not None]
-            run.skipped += [line for b in present for line in b.skipped]
-            yield present
+            run.skipped += [line for b in portion for line in b.skipped]
+            yield [b for b in portion if run.config.scale.shard or not b.empty]
             portion = []
+        clock = time.monotonic()
 
 
 def update(run: Run, portion: list[Batch]) -> Tensor:
@@ -212,11 +144,11 @@ def update(run: Run, portion: list[Batch]) -> Tensor:
     ctc_weight = optim.ctc_weight + (optim.ctc_final - optim.ctc_weight) * progress
     totals = torch.zeros(5, device=run.device)
     for batch in portion:
-        spoken, letters, tokens = losses(run, batch)
+        found = [loss * (not batch.empty) for loss in losses(run, batch)]
+        spoken, letters, tokens = found
         torch.autograd.backward(spoken + ctc_weight * (letters + tokens))
         counts = [(batch.labels != IGNORED).sum(), batch.letter_lengths.sum()]
-        values = [spoken.detach(), letters.detach(), tokens.detach(), *counts]
-        totals += totals.new_tensor([float(value) for value in values])
+        totals += totals.new_tensor([float(value.detach()) for value in [*found, *counts]])
     norm = move(run, totals, over=3)
     spoken, letters, tokens, count, letter_count = totals.clamp(min=1e-9)
     return torch.stack([spoken / count, letters / letter_count, tokens / count, norm]).cpu()
@@ -231,24 +163,31 @@ def move(run: Run, totals: Tensor, *, over: int) -> Tensor:
         over: Which of the totals the gradients are divided by.
 
     Returns:
-        Norm of the gradient; if it is not finite, the weights stay as they were.
+        Norm of the gradient. If the guard objects to it, the weights stay as they were.
+
+    Raises:
+        TrainingError: It has objected too often.
     """
-    parameters = [*run.model.parameters(), *run.listening.parameters()]
+    parameters = run.trained
     grads = []
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         grads.append(parameter.grad)
-    run.ranks.sum_([*grads, totals])
-    count = totals[over].clamp(min=1e-9)
+    sharded = run.config.scale.shard  # then gradients have been averaged over the processes already
+    run.ranks.sum_([totals] if sharded else [*grads, totals])
+    factor = (run.ranks.size if sharded else 1) / totals[over].clamp(min=1e-9)
     for grad in grads:
-        grad.div_(count)
+        grad.mul_(factor)
     norm = nn.utils.clip_grad_norm_(parameters, run.config.optim.clip)
-    if torch.isfinite(norm):
+    norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+    if objection := run.guard.objection(float(norm)):
+        if run.ranks.first:
+            say(f"{run.step + 1:6d}  {objection}; the weights stay as they were")
+    else:
         for optimiser in run.optimisers:
             optimiser.step()
-    elif run.ranks.first:
-        say(f"{run.step + 1:6d}  the gradient is not finite; the weights stay as they were")
+        run.average.update()
     for optimiser in run.optimisers:
         optimiser.zero_grad(set_to_none=True)
     return norm
@@ -256,79 +195,74 @@ def move(run: Run, totals: Tensor, *, over: int) -> Tensor:
 
 def losses(run: Run, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Summed cross-entropy of the answers, and summed CTC losses for bytes and tokens."""
-    device = run.device
+    with mixed(run):
+        return cast("tuple[Tensor, Tensor, Tensor]", run.learner(batch))
+
+
+def mixed(run: Run) -> AbstractContextManager[object]:
+    """Mixed precision inside, if the recipe asks for it."""
     bf16 = run.config.precision == "bf16"
-    labels = batch.labels.to(device)
-    with torch.autocast(device, torch.bfloat16, enabled=bf16):
-        states = run.model.audio_encoder.listen(batch.mels.to(device), batch.frames.to(device))
-        audio = run.model.audio_encoder.adapt(states)
-        hidden = run.model.model(run.model.embed_prompt(batch.token_ids.to(device), audio))
-        # Only where the model must answer, in a number that repeats from batch to batch.
-        places = (labels.flatten() != IGNORED).nonzero()[:, 0]
-        places = functional.pad(places, (0, -len(places) % 256))
-        wanted = labels.flatten()[places]
-        logits = run.model.lm_head(hidden.flatten(0, 1)[places])
-        letters, tokens = run.listening(states, audio, batch)
-    spoken = functional.cross_entropy(logits.float(), wanted, reduction="sum", ignore_index=IGNORED)
-    return spoken, letters, tokens
+    return torch.autocast(run.device, torch.bfloat16, enabled=bf16)
 
 
 def evaluate(run: Run, journal: Journal | None) -> None:
     """Greedy WER of every dev manifest; the best mean so far is kept as ``best``."""
+    if not run.config.data.dev:
+        return
     run.ranks.wait()
-    if run.ranks.first and run.config.data.dev and journal:
-        run.model.eval()
-        engine = TorchEngine(run.model, run.tokenizer.suppressed_ids)
-        rates: dict[str, Any] = {}
-        for manifest in run.config.data.dev:
-            rows = read_manifest(run.config.path(manifest))
-            limit = run.config.data.dev_limit or len(rows)
-            rows = rows[:: max(len(rows) // limit, 1)][:limit]
+    sharded = run.config.scale.shard
+    with run.average.in_place():
+        weights = published(run) if sharded else None
+        if run.ranks.first and journal:
+            model = _whole(run, weights) if weights else run.model
+            rate = _score_dev(run, journal, model)
+            run.stale += 1
+            if rate < run.best:
+                run.best, run.stale = rate, 0
+                best = run.config.path(run.config.output) / "best"
+                checkpoint.begin(best)
+                checkpoint.save(best, run.model, run.config, None, weights or published(run))
+    run.best, stale = run.ranks.share([run.best, run.stale])
+    run.stale = int(stale)
+
+
+def _whole(run: Run, weights: dict[str, Tensor]) -> ArkForConditionalGeneration:
+    """A model of its own, for this process alone, of what is spread over many."""
+    with torch.device("meta"):
+        model = ArkForConditionalGeneration(run.model.config)
+    model.load_state_dict(weights, assign=True)
+    return model.to(run.device)
+
+
+def _score_dev(run: Run, journal: Journal, model: ArkForConditionalGeneration) -> float:
+    """Say and log the WER of each dev manifest; their mean."""
+    model.eval()
+    engine = TorchEngine(model, run.tokenizer.suppressed_ids)
+    rates: dict[str, float] = {}
+    logged: dict[str, Any] = {}
+    for manifest in run.config.data.dev:
+        rows = read_manifest(run.config.path(manifest))
+        limit = run.config.data.dev_limit or len(rows)
+        rows = rows[:: max(len(rows) // limit, 1)][:limit]
+        # Frozen weights of LoRA are bfloat16 already; all others are scored in float32.
+        with torch.autocast(run.device, torch.bfloat16, enabled=run.packed):
             texts = transcribe_rows(engine, run.tokenizer, rows)
-            found = score([row.text for row in rows], texts)
-            name = Path(manifest).stem
-            rates[f"wer/{name}"] = found.wer
-            say(
-                f"{run.step:6d}  {name}: WER {100 * found.wer:.2f} % "
-                f"({found.errors} of {found.words} words, {found.clips} clips)"
-            )
-            for reference, hypothesis in found.pairs[:3]:
-                say(f"        {reference}\n     -> {hypothesis}")
-        journal.write(run.step, rates)
-        journal.draw()
-        run.model.train()
-        mean = sum(rates.values()) / len(rates)
-        if mean < run.best:
-            run.best = mean
-            best = run.config.path(run.config.output) / "best"
-            checkpoint.save(best, run.model, run.config, None)
-    run.ranks.wait()
-
-
-def save(run: Run) -> None:
-    """A numbered checkpoint to go on from; older ones beyond ``keep`` are removed."""
-    if run.ranks.first:
-        output = run.config.path(run.config.output)
-        state = {
-            "step": run.step,
-            "best": run.best,
-            "model": run.model.state_dict(),
-            "listening": run.listening.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in run.optimisers],
-            "rng": torch.get_rng_state(),
-        }
-        checkpoint.save(output / f"step-{run.step:07d}", run.model, run.config, state)
-        for old in checkpoint.numbered(output)[: -run.config.keep]:
-            checkpoint.remove(old)
-    run.ranks.wait()
-
-
-def restore(run: Run, folder: Path) -> None:
-    """Take weights, optimisers and random state of a checkpoint."""
-    state = checkpoint.load_state(folder)
-    run.step, run.best = int(state["step"]), float(state["best"])
-    run.model.load_state_dict(state["model"])
-    run.listening.load_state_dict(state["listening"])
-    for optimiser, saved in zip(run.optimisers, state["optimisers"], strict=True):
-        optimiser.load_state_dict(saved)
-    torch.set_rng_state(state["rng"])
+        found = score([row.text for row in rows], texts)
+        name = Path(manifest).stem
+        rates[name] = found.wer
+        logged[f"wer/{name}"] = found.wer
+        between = ""
+        if found.interval:
+            low, high = found.interval.low, found.interval.high
+            logged |= {f"wer_low/{name}": low, f"wer_high/{name}": high}
+            between = f", 95 %: {100 * low:.1f} to {100 * high:.1f}"
+        say(
+            f"{run.step:6d}  {name}: WER {100 * found.wer:.2f} % "
+            f"({found.errors} of {found.words} words, {found.clips} clips{between})"
+        )
+        for reference, hypothesis in found.pairs[:3]:
+            say(f"        {reference}\n     -> {hypothesis}")
+    journal.write(run.step, logged)
+    journal.draw()
+    model.train()
+    return sum(rates.values()) / len(rates)

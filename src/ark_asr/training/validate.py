@@ -12,6 +12,7 @@ from ark_asr.decoding.rules import SuppressIds
 from ark_asr.decoding.search import greedy
 from ark_asr.decoding.text import clean
 from ark_asr.engines.base import Engine
+from ark_asr.evaluation.intervals import Interval, interval
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.training.data import Row, read_samples
 from ark_asr.types import Prompt
@@ -26,12 +27,14 @@ class Score:
         words: Words of the references.
         clips: Clips scored.
         pairs: Reference and hypothesis of each clip.
+        interval: 95 % of the rates of sets drawn from these clips with replacement.
     """
 
     errors: int
     words: int
     clips: int
     pairs: tuple[tuple[str, str], ...]
+    interval: Interval | None = None
 
     @property
     def wer(self) -> float:
@@ -77,11 +80,13 @@ def transcribe_rows(
 def score(references: Sequence[str], hypotheses: Sequence[str]) -> Score:
     """Corpus word errors of plain texts; pairs with an empty reference count as insertions."""
     pairs = tuple((plain(r), plain(h)) for r, h in zip(references, hypotheses, strict=True))
-    spoken = [(r, h) for r, h in pairs if r]
-    silent = sum(len(h.split()) for r, h in pairs if not r)
-    if not spoken:
-        return Score(silent, 0, len(pairs), pairs)
-    found = jiwer.process_words([r for r, _ in spoken], [h for _, h in spoken])
-    words = found.hits + found.substitutions + found.deletions
-    errors = found.substitutions + found.deletions + found.insertions
-    return Score(errors + silent, words, len(pairs), pairs)
+    words = [len(reference.split()) for reference, _ in pairs]
+    errors = [_errors(reference, hypothesis) for reference, hypothesis in pairs]
+    return Score(sum(errors), sum(words), len(pairs), pairs, interval(errors, words))
+
+
+def _errors(reference: str, hypothesis: str) -> int:
+    if not reference:
+        return len(hypothesis.split())
+    found = jiwer.process_words(reference, hypothesis)
+    return int(found.substitutions + found.deletions + found.insertions)

@@ -1,0 +1,102 @@
+"""In which order rows are heard, and which process hears what.
+
+The order depends on the seed alone, not on the number of processes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+
+from ark_asr.errors import OptionError
+from ark_asr.training.config import DataConfig, Source
+from ark_asr.training.data import FRAME_RATE, Row, padded_frames, read_manifest
+
+
+def gather_rows(sources: Sequence[Source], max_seconds: float) -> tuple[list[Row], int]:
+    """All rows of all manifests, each as often as its source says, and how many were too long."""
+    rows: list[Row] = []
+    for source in sources:
+        rows += read_manifest(source.manifest, augment=source.augment) * source.repeat
+    short = [row for row in rows if row.seconds <= max_seconds]
+    if not short:
+        raise OptionError(f"no manifest has a clip of at most {max_seconds:g} s")
+    return short, len(rows) - len(short)
+
+
+def plan(
+    rows: Sequence[Row], config: DataConfig, *, seed: int, batches: int
+) -> list[tuple[int, list[int]]]:
+    """The first ``batches`` batches of a run: the epoch and the row numbers of each.
+
+    Rows of similar length go together. While the ramp lasts, a batch whose clips are longer than
+    the limit of the moment waits until the limit has grown.
+    """
+    order: list[tuple[int, list[int]]] = []
+    epochs = itertools.count()
+
+    def extend(length: int) -> None:
+        while len(order) < length:
+            epoch = next(epochs)
+            order.extend((epoch, batch) for batch in _epoch(rows, config, seed, epoch))
+
+    if config.ramp_steps:
+        extend(config.ramp_steps)
+        order = list(_ramped(order, rows, config))
+    extend(batches)
+    return order[:batches]
+
+
+def _epoch(rows: Sequence[Row], config: DataConfig, seed: int, epoch: int) -> Iterator[list[int]]:
+    rng = random.Random(f"{seed}:{epoch}")  # noqa: S311 - an order, not a secret
+    groups: dict[int, list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(padded_frames(round(row.seconds * FRAME_RATE)), []).append(index)
+    batches = []
+    for frames, group in sorted(groups.items()):
+        rng.shuffle(group)
+        size = int(config.batch_seconds * FRAME_RATE / frames)
+        size = max(min(size, config.batch_clips), 1)
+        batches += [group[i : i + size] for i in range(0, len(group), size)]
+    rng.shuffle(batches)
+    yield from batches
+
+
+def _ramped(
+    order: Sequence[tuple[int, list[int]]], rows: Sequence[Row], config: DataConfig
+) -> Iterator[tuple[int, list[int]]]:
+    waiting = list(order)
+    given = 0
+    while waiting:
+        limit = config.ramp_seconds + (config.max_seconds - config.ramp_seconds) * min(
+            given / config.ramp_steps, 1.0
+        )
+        fits = next(
+            (i for i, (_, batch) in enumerate(waiting)
+             if limit >= config.max_seconds or max(rows[i].seconds for i in batch) <= limit),
+            0,
+        )  # fmt: skip
+        yield waiting.pop(fits)
+        given += 1
+        if given >= config.ramp_steps:
+            yield from waiting
+            return
+
+
+def deal(costs: Sequence[float], hands: int) -> list[list[int]]:
+    """Give each process the same number of batches and about the same work.
+
+    Args:
+        costs: Of each batch of an update.
+        hands: Number of processes; it divides the number of batches.
+
+    Returns:
+        Numbers of batches for each process, in order.
+    """
+    room = len(costs) // hands
+    given: list[list[int]] = [[] for _ in range(hands)]
+    for number in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
+        free = [hand for hand in given if len(hand) < room]
+        min(free, key=lambda hand: sum(costs[i] for i in hand)).append(number)
+    return [sorted(hand) for hand in given]
