@@ -1,0 +1,58 @@
+"""What teachers from transformers share: how they are opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ark_asr.errors import MissingExtraError, ModelError, ModelFormatError, ModelNotFoundError
+
+
+def open_model(kind: str, folder: Path, device: str, dtype: str) -> Any:  # noqa: ANN401 - a transformers class
+    """A model of transformers from a local folder, frozen.
+
+    Args:
+        kind: Name of its class in transformers.
+        folder: Where it is; nothing is downloaded, and no code in it is run.
+        device: Where it goes.
+        dtype: Of its weights.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+        ModelNotFoundError: There is no such folder.
+        ModelFormatError: It holds another kind of model, or a damaged one.
+        ModelError: The installed transformers does not know the class.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise MissingExtraError("A teacher from transformers", "transformers") from None
+    if not (folder / "config.json").is_file():
+        raise ModelNotFoundError(f"{folder / 'config.json'}: no such file; a teacher needs it")
+    if not hasattr(transformers, kind):
+        raise ModelError(f"transformers {transformers.__version__} has no {kind}; take a newer one")
+    try:
+        model = getattr(transformers, kind).from_pretrained(
+            folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise ModelFormatError(f"{folder}: not a model for {kind} ({line})") from None
+    return model.to(device).eval().requires_grad_(False)
+
+
+def open_part(kind: str, folder: Path) -> Any:  # noqa: ANN401 - a transformers class
+    """A processor or feature extractor of transformers from a local folder.
+
+    Raises:
+        ModelFormatError: There is none, or a damaged one.
+    """
+    import transformers
+
+    try:
+        return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise ModelFormatError(f"{folder}: no {kind} ({line})") from None

@@ -1,0 +1,92 @@
+"""Qwen3-ASR as a teacher (the paper's own, arXiv 2605.28139), run by transformers natively."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from ark_asr.models.tokenizer import TOKENIZER_FILE, read_tokenizer
+from ark_asr.training.teachers.base import Scores
+from ark_asr.training.teachers.native import open_model, open_part
+from ark_asr.training.vocabulary import Vocabulary
+from ark_asr.types import FloatArray
+
+if TYPE_CHECKING:
+    from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+
+
+class Qwen3AsrTeacher:
+    """See ``Teacher``.
+
+    Args:
+        model: The model.
+        processor: Its log-mel, tokenizer and chat template.
+        folder: Where its ``tokenizer.json`` is.
+        language: Code or English name of what is spoken; empty lets the model guess, and then the
+            text it is made to write begins where it would name the language.
+    """
+
+    lead = b""
+
+    def __init__(
+        self,
+        model: Qwen3ASRForConditionalGeneration,
+        processor: Qwen3ASRProcessor,
+        folder: Path,
+        language: str,
+    ) -> None:
+        self.model, self.processor, self.language = model, processor, language or None
+        self.raw = read_tokenizer(folder / TOKENIZER_FILE)
+        self.sample_rate = int(processor.feature_extractor.sampling_rate)
+        ends = model.config.eos_token_id
+        self.vocabulary = Vocabulary.read(
+            self.raw,
+            int(model.config.text_config.vocab_size),
+            end_ids=[ends] if isinstance(ends, int) else ends,
+        )
+
+    @classmethod
+    def load(cls, folder: Path, device: str, dtype: str, language: str) -> Qwen3AsrTeacher:
+        """Open a checkpoint folder in transformers' own layout (``Qwen/Qwen3-ASR-...-hf``).
+
+        Raises:
+            ModelError: A file is missing or not what it must be, or transformers is too old.
+        """
+        model = open_model("Qwen3ASRForConditionalGeneration", folder, device, dtype)
+        return cls(model, open_part("Qwen3ASRProcessor", folder), folder, language)
+
+    def encode(self, text: str) -> list[int]:
+        """See ``Teacher``."""
+        return list(self.raw.encode(text, add_special_tokens=False).ids)
+
+    def score(
+        self, sounds: Sequence[FloatArray], texts: Sequence[Sequence[int]]
+    ) -> list[Scores]:  # fmt: skip
+        """See ``Teacher``."""
+        asked = self.processor.apply_transcription_request(
+            list(sounds), language=self.language, processor_kwargs={"padding_side": "left"}
+        )
+        prompts = asked["input_ids"]
+        written = pad_sequence(
+            [torch.tensor(text, dtype=torch.long) for text in texts], batch_first=True
+        )
+        longest = written.shape[1]
+        heard = torch.cat([asked["attention_mask"], torch.ones_like(written)], 1)
+        device = self.model.lm_head.weight.device
+        with torch.no_grad():
+            logits = self.model(
+                input_ids=torch.cat([prompts, written], 1).to(device),
+                attention_mask=heard.to(device),
+                # Prompts are padded at the left, which must not move what follows.
+                position_ids=functional.relu(heard.cumsum(1) - 1).to(device),
+                input_features=asked["input_features"].to(self.model.lm_head.weight),
+                input_features_mask=asked["input_features_mask"].to(device),
+                use_cache=False,
+                logits_to_keep=longest + 1,
+            ).logits
+        return [Scores(logits[i, : len(text) + 1].float()) for i, text in enumerate(texts)]

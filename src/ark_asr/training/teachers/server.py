@@ -1,0 +1,172 @@
+"""A teacher behind an OpenAI-compatible server that gives log-probabilities of a prompt.
+
+vLLM does: ``prompt_logprobs`` for the tokens of a text that is already there, ``top_logprobs`` for
+the one behind it. A server shows its likeliest ids only; see ``Scores.token_ids``.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import urllib.error
+import urllib.request
+import wave
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer as RawTokenizer
+
+from ark_asr.errors import ModelError, OptionError
+from ark_asr.models.tokenizer import read_tokenizer
+from ark_asr.training.divergence import NEVER
+from ark_asr.training.teachers.base import Scores
+from ark_asr.training.teachers.config import TeacherConfig
+from ark_asr.training.vocabulary import Vocabulary
+from ark_asr.types import FloatArray
+
+_AT_ONCE = 8
+_ATTEMPTS = 3
+_ENDS = ("<|im_end|>", "<|endoftext|>", "</s>")
+
+
+class ServerTeacher:
+    """See ``Teacher``.
+
+    Args:
+        config: Where it is, and what it wants to be told.
+        raw: The tokenizer of its model.
+        key: Sent as a bearer token; empty for none.
+    """
+
+    sample_rate = 16_000
+
+    def __init__(self, config: TeacherConfig, raw: RawTokenizer, key: str = "") -> None:
+        self.config, self.raw, self._key = config, raw, key
+        self.lead = config.lead.encode()
+        ends = [id_ for token in _ENDS if (id_ := raw.token_to_id(token)) is not None]
+        self.vocabulary = Vocabulary.read(raw, raw.get_vocab_size(), end_ids=ends)
+
+    @classmethod
+    def connect(cls, config: TeacherConfig, folder: Path) -> ServerTeacher:
+        """Read the tokenizer and the key; the server is asked when there is something to ask.
+
+        Args:
+            config: See ``TeacherConfig``.
+            folder: To which the path of the tokenizer is relative.
+
+        Raises:
+            ModelError: The tokenizer is missing or damaged.
+            OptionError: The variable with the key is not set.
+        """
+        key = os.environ.get(config.key_variable, "") if config.key_variable else ""
+        if config.key_variable and not key:
+            raise OptionError(f"teacher.key_variable: {config.key_variable} is not set")
+        return cls(config, read_tokenizer(folder / config.tokenizer), key)
+
+    def encode(self, text: str) -> list[int]:
+        """See ``Teacher``."""
+        text = self.config.lead + text if text else ""
+        return list(self.raw.encode(text, add_special_tokens=False).ids)
+
+    def score(
+        self, sounds: Sequence[FloatArray], texts: Sequence[Sequence[int]]
+    ) -> list[Scores]:  # fmt: skip
+        """See ``Teacher``.
+
+        Raises:
+            ModelError: The server cannot be reached, refuses, or answers something else.
+        """
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(self._score, sounds, texts))
+
+    def _score(self, sound: FloatArray, text: Sequence[int]) -> Scores:
+        written = self.config.prefix + self.raw.decode(list(text), skip_special_tokens=False)
+        sent = {"data": base64.b64encode(_wav(sound)).decode(), "format": "wav"}
+        messages: list[dict[str, Any]] = [
+            {"role": "user", "content": [{"type": "input_audio", "input_audio": sent}]}
+        ]
+        if written:
+            messages.append({"role": "assistant", "content": written})
+        answer = self._post({
+            "model": self.config.model,
+            "messages": messages,
+            "add_generation_prompt": not written,
+            "continue_final_message": bool(written),
+            "max_tokens": 1,
+            "temperature": 0,
+            "logprobs": True,
+            "top_logprobs": self.config.top_k,
+            "prompt_logprobs": self.config.top_k,
+            "return_tokens_as_token_ids": True,
+        })  # fmt: skip
+        try:
+            places = answer["prompt_logprobs"][len(answer["prompt_logprobs"]) - len(text) :]
+            rows = [{int(id_): float(it["logprob"]) for id_, it in at.items()} for at in places]
+            (behind,) = answer["choices"][0]["logprobs"]["content"]
+            rows.append({_id(it["token"]): float(it["logprob"]) for it in behind["top_logprobs"]})
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            raise ModelError(
+                f"{self.config.url}: the answer has no prompt_logprobs and top_logprobs by token "
+                "id; the teacher must be a server that gives them, such as vLLM"
+            ) from None
+        if any(token not in row for token, row in zip(text, rows, strict=False)):
+            raise ModelError(
+                f"{self.config.url}: its tokens are not those of {self.config.tokenizer}; take the "
+                "tokenizer.json of the server's model"
+            )
+        return _scores(rows)
+
+    def _post(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        url = self.config.url.rstrip("/") + "/chat/completions"
+        if not url.startswith(("http://", "https://")):
+            raise OptionError(f"teacher.url is {self.config.url!r}, expected http:// or https://")
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with urllib.request.urlopen(request, timeout=self.config.timeout) as reply:  # noqa: S310
+                    answer: dict[str, Any] = json.load(reply)
+                    return answer
+            except urllib.error.HTTPError as error:
+                said = error.read(500).decode(errors="replace").strip()
+                if error.code < 500 or attempt == _ATTEMPTS:
+                    raise ModelError(f"{url}: refused with {error.code} ({said})") from None
+            except (OSError, ValueError) as error:
+                if attempt == _ATTEMPTS:
+                    raise ModelError(f"{url}: no answer ({error})") from None
+        raise AssertionError("unreachable")
+
+
+def _scores(rows: Sequence[Mapping[int, float]]) -> Scores:
+    """Rows of different length side by side."""
+    width = max(map(len, rows))
+    ids = torch.full((len(rows), width), -1)
+    values = torch.full((len(rows), width), NEVER)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(list(row))
+        values[i, : len(row)] = torch.tensor(list(row.values()))
+    return Scores(values, ids)
+
+
+def _id(token: str) -> int:
+    """``token_id:123`` as a number."""
+    return int(token.removeprefix("token_id:"))
+
+
+def _wav(samples: FloatArray) -> bytes:
+    """16-bit WAV of float samples."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(ServerTeacher.sample_rate)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).round().astype("<i2").tobytes())
+    return buffer.getvalue()
