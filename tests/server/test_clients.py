@@ -39,9 +39,9 @@ def slow(served, monkeypatch):
     go_on = threading.Event()
     before = served.scheduler._decode
 
-    def decode(model, batch):
+    def decode(batch):
         go_on.wait(60)
-        before(model, batch)
+        before(batch)
 
     monkeypatch.setattr(served.scheduler, "_decode", decode)
     yield go_on
@@ -137,7 +137,7 @@ def test_a_model_that_cannot_be_used_is_told(tmp_path, root):
         (folder / file.name).write_bytes(file.read_bytes())
     graph = folder / "decoder.onnx"
     graph.write_bytes(b"\0" * graph.stat().st_size)
-    with serving(model=str(folder), wait=False) as served:
+    with serving(models=(str(folder),), wait=False) as served:
         assert eventually(lambda: httpx.get(f"{served.url}/ready").json()["status"] == "failed")
         assert "error" in httpx.get(f"{served.url}/ready").json()
         assert httpx.get(f"{served.url}/health").status_code == 200

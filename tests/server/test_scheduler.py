@@ -14,6 +14,7 @@ from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.pipeline import Recognizer
 from ark_asr.server.problems import Problem
 from ark_asr.server.scheduler import Scheduler
+from ark_asr.server.ticket import Ask
 from ark_asr.types import Audio, TranscribeOptions
 from listener import RATE, STEP, Listener, words
 
@@ -46,9 +47,9 @@ def piece(number):
     return Audio(np.full(round(number * STEP * RATE), 0.01, np.float32), RATE)
 
 
-def ask(scheduler, client, *numbers, options=OPTIONS):
-    ticket = scheduler.admit(client)
-    ticket.options = options
+def ask(scheduler, client, *numbers, model, options=OPTIONS, background=False):
+    ticket = scheduler.admit(client, background=background)
+    ticket.ask = Ask(model, options)
     for number in numbers:
         assert ticket.put(piece(number))
     ticket.finish()
@@ -74,8 +75,12 @@ def run(model, scenario, batch_size=4, max_queue=8, per_client=8):
 
 def test_requests_share_batches_and_each_gets_its_own_words(model, engine):
     async def scenario(scheduler):
-        tickets = [ask(scheduler, "ann", 3, 4), ask(scheduler, "bob", 5), ask(scheduler, "eve", 6)]
-        scheduler.start(model)
+        tickets = [
+            ask(scheduler, "ann", 3, 4, model=model),
+            ask(scheduler, "bob", 5, model=model),
+            ask(scheduler, "eve", 6, model=model),
+        ]
+        scheduler.start()
         return await asyncio.gather(*map(said, tickets))
 
     assert run(model, scenario) == [[words(3), words(4)], [words(5)], [words(6)]]
@@ -84,9 +89,9 @@ def test_requests_share_batches_and_each_gets_its_own_words(model, engine):
 
 def test_who_has_much_does_not_keep_others_waiting(model, engine):
     async def scenario(scheduler):
-        much = ask(scheduler, "ann", *range(20, 24))
-        little = ask(scheduler, "bob", 5)
-        scheduler.start(model)
+        much = ask(scheduler, "ann", *range(20, 24), model=model)
+        little = ask(scheduler, "bob", 5, model=model)
+        scheduler.start()
         await asyncio.gather(said(much), said(little))
 
     run(model, scenario, batch_size=2)
@@ -95,8 +100,11 @@ def test_who_has_much_does_not_keep_others_waiting(model, engine):
 
 def test_two_requests_of_one_client_take_turns(model, engine):
     async def scenario(scheduler):
-        tickets = [ask(scheduler, "ann", 20, 21), ask(scheduler, "ann", 22, 23)]
-        scheduler.start(model)
+        tickets = [
+            ask(scheduler, "ann", 20, 21, model=model),
+            ask(scheduler, "ann", 22, 23, model=model),
+        ]
+        scheduler.start()
         await asyncio.gather(*map(said, tickets))
 
     run(model, scenario, batch_size=2)
@@ -106,8 +114,11 @@ def test_two_requests_of_one_client_take_turns(model, engine):
 def test_other_options_are_another_batch(model, engine):
     async def scenario(scheduler):
         short = replace(OPTIONS, max_new_tokens=2)
-        tickets = [ask(scheduler, "ann", 3), ask(scheduler, "bob", 4, options=short)]
-        scheduler.start(model)
+        tickets = [
+            ask(scheduler, "ann", 3, model=model),
+            ask(scheduler, "bob", 4, options=short, model=model),
+        ]
+        scheduler.start()
         return await asyncio.gather(*map(said, tickets))
 
     assert run(model, scenario) == [[words(3)], [words(4)[:2]]]
@@ -141,14 +152,14 @@ def test_one_client_cannot_have_the_whole_queue(model):
 
 def test_who_leaves_frees_the_engine_before_its_next_step(model, engine):
     async def scenario(scheduler):
-        ticket = ask(scheduler, "ann", 3)
+        ticket = ask(scheduler, "ann", 3, model=model)
 
         def leave(count):
             if count == 2:
                 scheduler.leave(ticket)
 
         engine.before_step = leave
-        scheduler.start(model)
+        scheduler.start()
         return await said(ticket)
 
     assert run(model, scenario) == []
@@ -157,9 +168,12 @@ def test_who_leaves_frees_the_engine_before_its_next_step(model, engine):
 
 def test_who_stays_is_not_disturbed_by_who_leaves(model, engine):
     async def scenario(scheduler):
-        gone, stays = ask(scheduler, "ann", 3, 7, 8), ask(scheduler, "bob", 4)
+        gone, stays = (
+            ask(scheduler, "ann", 3, 7, 8, model=model),
+            ask(scheduler, "bob", 4, model=model),
+        )
         engine.before_step = lambda count: scheduler.leave(gone)
-        scheduler.start(model)
+        scheduler.start()
         return await said(stays)
 
     assert run(model, scenario, batch_size=2) == [words(4)]
@@ -170,8 +184,8 @@ def test_a_piece_that_fails_is_an_error_of_its_own_request(model, engine):
     engine.fails_on = {3}
 
     async def scenario(scheduler):
-        bad, good = ask(scheduler, "ann", 3), ask(scheduler, "bob", 4)
-        scheduler.start(model)
+        bad, good = ask(scheduler, "ann", 3, model=model), ask(scheduler, "bob", 4, model=model)
+        scheduler.start()
         with pytest.raises(ModelError, match="RuntimeError"):
             await said(bad)
         return await said(good)
@@ -183,9 +197,9 @@ def test_live_work_goes_first(model, engine):
     order = []
 
     async def scenario(scheduler):
-        ticket = ask(scheduler, "ann", 3)
+        ticket = ask(scheduler, "ann", 3, model=model)
         future = scheduler.call(lambda: order.append(list(engine.batches)))
-        scheduler.start(model)
+        scheduler.start()
         await asyncio.wrap_future(future)
         await said(ticket)
 
@@ -215,7 +229,7 @@ def test_a_reader_waits_until_there_is_room_and_stops_when_nobody_wants_more(mod
 
 def test_closing_tells_those_who_wait(model):
     async def scenario(scheduler):
-        ticket = ask(scheduler, "ann", 3)
+        ticket = ask(scheduler, "ann", 3, model=model)
         await asyncio.to_thread(scheduler.close)
         with pytest.raises(Problem, match="being stopped"):
             await said(ticket)

@@ -24,8 +24,25 @@ Host = Annotated[
 ]
 Port = Annotated[int, typer.Option(metavar="N", help="Listen here; 0 takes a free port.")]
 Model = Annotated[
-    str | None,
-    typer.Option(metavar="NAME|PATH", help="See `ark-asr models list`. [default: ark-mini]"),
+    list[str] | None,
+    typer.Option(
+        metavar="NAME|PATH",
+        help="See `ark-asr models list`; repeatable: the first is always loaded, the others when "
+        "they are asked for. [default: ark-mini]",
+    ),
+]
+AnyModel = Annotated[
+    bool, typer.Option("--any-model", help="Clients can ask for every model that is installed.")
+]
+ModelMemory = Annotated[
+    int,
+    typer.Option(metavar="MB", help="Most that loaded models may have, by size of their files."),
+]
+UnloadAfter = Annotated[
+    float,
+    typer.Option(
+        metavar="S", help="A model that nobody asks for so long leaves the memory; not the first."
+    ),
 ]
 Engine = Annotated[
     str | None, typer.Option(metavar="NAME", help="onnx or torch. [default: what fits]")
@@ -33,7 +50,17 @@ Engine = Annotated[
 Threads = Annotated[int | None, typer.Option(metavar="N", help="CPU threads. [default: all cores]")]
 Alias = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Another name of the model, such as whisper-1; repeatable."),
+    typer.Option(
+        metavar="NAME", help="Another name of the first model, such as whisper-1; repeatable."
+    ),
+]
+Speakers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|DIR",
+        help="Tell speakers apart where that is asked for (extra 'speakers'), with the models of "
+        "`ark-asr models pull`, or segmentation.onnx and embedding.onnx of a folder.",
+    ),
 ]
 KeysFile = Annotated[
     Path | None,
@@ -52,6 +79,23 @@ MaxQueue = Annotated[
     int, typer.Option(metavar="N", help="Requests at once; more are told to come back later.")
 ]
 MaxLive = Annotated[int, typer.Option(metavar="N", help="Live sessions at once.")]
+Jobs = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep long jobs here, so that a restarted server goes on with them: recordings until "
+        "they are done, and results. [default: in memory only]",
+    ),
+]
+KeepResults = Annotated[
+    float, typer.Option(metavar="HOURS", help="A long job that is over is forgotten after this.")
+]
+MaxJobs = Annotated[
+    int, typer.Option(metavar="N", help="Long jobs that are kept, those that are over included.")
+]
+MaxJobsSize = Annotated[
+    int, typer.Option(metavar="MB", help="Recordings that wait in long jobs, together.")
+]
 BatchSize = Annotated[int, typer.Option(metavar="N", help="Clips decoded together.")]
 Timeout = Annotated[float, typer.Option(metavar="S", help="Longest time for one request.")]
 Grace = Annotated[
@@ -79,6 +123,10 @@ def serve(
     engine: Engine = None,
     threads: Threads = None,
     alias: Alias = None,
+    any_model: AnyModel = False,
+    model_memory: ModelMemory = 4096,
+    unload_after: UnloadAfter = 600,
+    speakers: Speakers = None,
     keys: KeysFile = None,
     open_to_all: OpenToAll = False,
     origin: Origin = None,
@@ -86,6 +134,10 @@ def serve(
     max_duration: MaxDuration = 14_400,
     max_queue: MaxQueue = 16,
     max_live: MaxLive = 4,
+    jobs: Jobs = None,
+    keep_results: KeepResults = 24,
+    max_jobs: MaxJobs = 64,
+    max_jobs_size: MaxJobsSize = 1024,
     batch_size: BatchSize = 8,
     timeout: Timeout = 3600,
     grace: Grace = 30,
@@ -93,7 +145,8 @@ def serve(
 ) -> None:
     """Serve in the foreground until Ctrl-C; start, stop, status and restart do it beside.
 
-    No recording and no transcript is stored or logged, and no connection is opened.
+    No recording and no transcript is logged, nor stored unless --jobs says where; no connection is
+    opened.
     """
     with outcome():
         if context.invoked_subcommand is not None:
@@ -106,10 +159,14 @@ def serve(
         settings = Settings(
             host=host,
             port=port,
-            model=model,
+            models=tuple(model or ()),
+            any_model=any_model,
+            model_memory=model_memory << 20,
+            unload_after=unload_after,
             engine=engine,
             threads=threads,
             aliases=tuple(alias or ()),
+            speakers=speakers,
             keys=keys,
             open_to_all=open_to_all,
             origins=tuple(origin or ()),
@@ -117,6 +174,10 @@ def serve(
             max_duration=max_duration,
             max_queue=max_queue,
             max_live=max_live,
+            jobs=jobs,
+            keep_results=keep_results * 3600,
+            max_jobs=max_jobs,
+            max_job_bytes=max_jobs_size << 20,
             batch_size=batch_size,
             timeout=timeout,
             grace=grace,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +84,16 @@ class Answer:
         usage = {"type": "duration", "seconds": math.ceil(self.duration)}
         return body | {"usage": usage} | self._warned()
 
+    def diarized(self, segments: Iterable[Segment]) -> dict[str, Any]:
+        """``diarized_json``, of segments that have speakers."""
+        return {
+            "task": "transcribe",
+            "duration": round(self.duration, 3),
+            "text": self.transcript.text,
+            "segments": [spoken_by(number, segment) for number, segment in enumerate(segments)],
+            "usage": self.usage(),
+        } | self._warned()
+
     def logprobs(self) -> list[dict[str, Any]]:
         """Of every token that was chosen."""
         return [entry for one in self.spoken for entry in logprobs_of(one, self.tokenizer.decode)]
@@ -125,6 +134,18 @@ def _segment(number: int, segment: Segment, spoken: Spoken) -> dict[str, Any]:
     }
 
 
+def spoken_by(number: int, segment: Segment) -> dict[str, Any]:
+    """A segment and its speaker, as in ``diarized_json``; A is the first who speaks."""
+    return {
+        "type": "transcript.text.segment",
+        "id": f"seg_{number:03}",
+        "start": round(segment.start, 3),
+        "end": round(segment.end, 3),
+        "text": segment.text,
+        "speaker": (segment.speaker or "unknown").removeprefix("Speaker "),
+    }
+
+
 def logprobs_of(spoken: Spoken, decode: Callable[[Sequence[int]], str]) -> Iterator[dict[str, Any]]:
     """One entry per token; tokens that make a character only together have a common one."""
     before, total = "", 0.0
@@ -137,9 +158,3 @@ def logprobs_of(spoken: Spoken, decode: Callable[[Sequence[int]], str]) -> Itera
         new = text[len(before) :]
         yield {"token": new, "bytes": list(new.encode()), "logprob": round(total, 6)}
         before, total = text, 0.0
-
-
-def event(kind: str, **values: object) -> bytes:
-    """One server-sent event."""
-    data = json.dumps({"type": kind, **values}, ensure_ascii=False)
-    return f"data: {data}\n\n".encode()

@@ -20,11 +20,15 @@ from ark_asr.server import live, openai, original, page, realtime
 from ark_asr.server.desk import Service
 from ark_asr.server.guards import Door, Record
 from ark_asr.server.host import Host
+from ark_asr.server.jobs import routes as jobs
+from ark_asr.server.jobs.runner import AT_ONCE, Jobs
+from ark_asr.server.jobs.store import JobStore
 from ark_asr.server.keys import Keys
 from ark_asr.server.metrics import Metrics
 from ark_asr.server.problems import Problem, problem_of
 from ark_asr.server.settings import Settings
 from ark_asr.server.upload import ClientLeftError
+from ark_asr.server.voices import Voices
 
 _CLIENT_LEFT = 499
 _log = logging.getLogger(__name__)
@@ -34,22 +38,27 @@ def create_app(settings: Settings) -> FastAPI:
     """A server as an ASGI application; it begins to load the model when it is started.
 
     Raises:
-        ModelNotFoundError: There is no such model.
-        OptionError: The file of keys cannot be used.
+        ModelError: A model is not there, or is none for telling speakers apart.
+        OptionError: The file of keys or that of jobs cannot be used.
+        MissingExtraError: What tells speakers apart is not installed.
     """
     keys = Keys.load(settings.keys) if settings.keys else None
     host = Host(settings)
     metrics = Metrics(host.scheduler)
-    threads = ThreadPoolExecutor(settings.max_queue, "hearing")
-    service = Service(settings, host, metrics, threads)
+    threads = ThreadPoolExecutor(settings.max_queue + AT_ONCE, "hearing")
+    voices = Voices(settings) if settings.speakers else None
+    service = Service(settings, host, metrics, threads, voices)
+    long_jobs = Jobs(service, JobStore(settings.jobs))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         host.start()
+        await long_jobs.start()
         try:
             yield
         finally:
-            host.close()
+            await long_jobs.close()
+            await host.close()
             threads.shutdown()
 
     app = FastAPI(
@@ -67,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     app.include_router(original.router(service))
     app.include_router(openai.router(service))
+    app.include_router(jobs.router(service, long_jobs))
     app.include_router(live.router(service))
     app.include_router(realtime.router(service))
     app.include_router(page.router())

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from ark_asr.audio import CutOptions
 from ark_asr.server.answers import Answer
 from ark_asr.server.ear import Order
+from ark_asr.server.events import until_left
 from ark_asr.server.host import Host, Loaded
 from ark_asr.server.intake import Hearing
 from ark_asr.server.metrics import Metrics
 from ark_asr.server.problems import Problem
 from ark_asr.server.settings import Settings
-from ark_asr.server.ticket import Spoken, Ticket
-from ark_asr.server.upload import ClientLeftError, Upload
-from ark_asr.types import TranscribeOptions
+from ark_asr.server.ticket import Ask, Spoken, Ticket
+from ark_asr.server.upload import ClientLeftError
+from ark_asr.server.voices import Voices
+from ark_asr.server.wanted import Asked
+from ark_asr.types import Segment
 
 _T = TypeVar("_T")
 
@@ -30,13 +33,15 @@ class Service:
     """What all routes share.
 
     Attributes:
-        threads: For what waits for decoders, one thread per request.
+        threads: For what waits for decoders, one thread per request or running job.
+        voices: Tells speakers apart, if the server was started with models for that.
     """
 
     settings: Settings
     host: Host
     metrics: Metrics
     threads: ThreadPoolExecutor
+    voices: Voices | None
 
     def admit(self, request: Request) -> Ticket:
         """A place in the queue.
@@ -46,23 +51,21 @@ class Service:
         """
         return self.host.scheduler.admit(client_of(request))
 
-    def hear(
-        self,
-        ticket: Ticket,
-        upload: Upload,
-        options: TranscribeOptions,
-        *,
-        cutting: CutOptions | None = None,
-        allow_damage: bool = False,
-    ) -> Work:
+    def hear(self, ticket: Ticket, loaded: Loaded, asked: Asked, *, skip: int = 0) -> Work:
         """Begin to hear and understand an upload.
+
+        Args:
+            ticket: Whose pieces they are.
+            loaded: The model; it must stay so until the work is done.
+            asked: The upload, and how it is transcribed.
+            skip: Pieces of it that are done already.
 
         Raises:
             ArkError: The model cannot do what is asked for.
         """
-        loaded = self.host.loaded
+        options, upload = asked.options, asked.file
         loaded.recognizer.scribe(options)  # what cannot be had shows before any work
-        ticket.options = options
+        ticket.ask = Ask(loaded, options)
         order = Order(
             upload.name,
             loaded.recognizer.tokenizer.features.clip_seconds,
@@ -70,44 +73,57 @@ class Service:
             self.settings.decoder_memory + len(upload.data),
             options.begin,
             options.end,
-            cutting,
+            asked.cutting,
+            skip,
         )
         hearing = Hearing(upload.data, order, ticket, self.settings.stall)
         self.threads.submit(hearing.run)
-        return Work(self, loaded, ticket, hearing, allow_damage)
+        return Work(self, loaded, ticket, hearing, asked)
 
 
 class Work:
     """A recording that is being transcribed."""
 
     def __init__(
-        self, service: Service, loaded: Loaded, ticket: Ticket, hearing: Hearing, allow_damage: bool
+        self, service: Service, loaded: Loaded, ticket: Ticket, hearing: Hearing, asked: Asked
     ) -> None:
         self.loaded = loaded
         self.hearing = hearing
         self._service = service
         self._ticket = ticket
-        self._allow_damage = allow_damage
+        self._asked = asked
         self._spoken: list[Spoken] = []
 
-    async def spoken(self) -> AsyncIterator[Spoken]:
-        """What was said, as it becomes known.
+    async def pieces(self) -> AsyncIterator[tuple[Spoken, ...]]:
+        """What was said in each piece, as it becomes known.
 
         Raises:
-            Problem: 504: it took too long; 400: the recording is damaged.
+            Problem: 400: the recording is damaged.
             ArkError: It cannot be transcribed.
         """
-        limit = self._service.settings.timeout
         try:
-            async with asyncio.timeout(limit - self._ticket.seconds):
-                async for one in self._ticket:
-                    self._spoken.append(one)
-                    yield one
-        except TimeoutError:
-            raise Problem(504, f"it took more than {limit:g} s", None, "timeout") from None
+            async for piece in self._ticket.answers():
+                self._check_damage()
+                self._spoken += piece
+                yield piece
+            self._check_damage()
         finally:
             self._service.metrics.audio_seconds.inc(self.hearing.heard)
-        if self.hearing.warnings and not self._allow_damage:
+
+    async def spoken(self) -> AsyncIterator[Spoken]:
+        """What was said, one by one.
+
+        Raises:
+            Problem: 504: it took too long; others as `pieces`.
+            ArkError: As `pieces`.
+        """
+        async with self._in_time():
+            async for piece in self.pieces():
+                for one in piece:
+                    yield one
+
+    def _check_damage(self) -> None:
+        if self.hearing.warnings and not self._asked.allow_damage:
             raise Problem(
                 400,
                 f"{self.hearing.warnings[0]}; with allow_damage=true what can be decoded is "
@@ -121,6 +137,29 @@ class Work:
         async for _ in self.spoken():
             pass
         return self.finished()
+
+    async def with_speakers(self, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+        """The same segments, with their speakers, cut where the speaker changes.
+
+        Raises:
+            Problem: 504: it took too long.
+            AudioError: Whoever listened crashed.
+        """
+        voices = self._service.voices
+        if voices is None:
+            raise AssertionError
+        async with self._in_time():
+            return await voices.label(self._asked.file, segments)
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """A request may take so long; a long job as long as it takes."""
+        limit, ticket = self._service.settings.timeout, self._ticket
+        try:
+            async with asyncio.timeout(None if ticket.background else limit - ticket.seconds):
+                yield
+        except TimeoutError:
+            raise Problem(504, f"it took more than {limit:g} s", None, "timeout") from None
 
     def finished(self) -> Answer:
         """What has been said so far."""
@@ -148,7 +187,7 @@ async def unless_left(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
         ClientLeftError: He has.
     """
     task = asyncio.ensure_future(work)
-    left = asyncio.ensure_future(_left(request))
+    left = asyncio.ensure_future(until_left(request))
     try:
         await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
@@ -157,8 +196,3 @@ async def unless_left(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
     finally:
         task.cancel()
         left.cancel()
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -1,28 +1,24 @@
-"""The process that hears one upload: bytes in, pieces of speech out, and nothing else.
-
-A codec that crashes, hangs or eats memory takes down this process only. What comes back is plain
-bytes, never pickled objects: whoever took over a decoder could otherwise take over the server.
-"""
+"""The process that hears one upload: bytes in, pieces of speech out, and nothing else."""
 
 from __future__ import annotations
 
 import io
-import math
 import struct
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection
 
 import numpy as np
 
 from ark_asr.audio import SAMPLE_RATE, CutOptions, cut, open_audio
 from ark_asr.errors import ArkError, AudioDecodeError
+from ark_asr.server.confined import Bounds
 from ark_asr.types import Audio
 
 # First byte of every message.
-PIECE, WARNING, HEARD, REFUSED, TOO_LONG, DONE = b"P", b"W", b"H", b"R", b"L", b"D"
+TOTAL, PIECE, WARNING, HEARD, REFUSED, TOO_LONG, DONE = b"T", b"P", b"W", b"H", b"R", b"L", b"D"
 SECOND = struct.Struct("<d")
 # Decoding and looking for speech take about a hundredth of the recording's length.
 _CPU_SHARE = 0.1
@@ -41,6 +37,7 @@ class Order:
         begin: First second that is wanted.
         end: Last second that is wanted.
         cutting: How speech is found.
+        skip: Pieces that are done already, and are not sent.
     """
 
     name: str
@@ -50,24 +47,26 @@ class Order:
     begin: float | None = None
     end: float | None = None
     cutting: CutOptions | None = None
+    skip: int = 0
 
 
 class _TooLongError(Exception):
     """There is more sound than is allowed."""
 
 
-class _Upload(io.BytesIO):
+class NamedBytes(io.BytesIO):
     """Bytes with a name, which messages use."""
 
-    name = ""
+    def __init__(self, name: str, data: bytes) -> None:
+        super().__init__(data)
+        self.name = name
 
 
 def hear(pipe: Connection, order: Order) -> None:
     """The life of the process: takes the upload from the pipe and answers there."""
     with suppress(BrokenPipeError, EOFError, KeyboardInterrupt):
-        upload = _Upload(pipe.recv_bytes())
-        upload.name = order.name
-        _bound(order)
+        upload = NamedBytes(order.name, pipe.recv_bytes())
+        Bounds(order.memory, _CPU_LEAST + order.max_duration * _CPU_SHARE).enter()
         try:
             _hear(pipe, upload, order)
         except _TooLongError:
@@ -79,8 +78,14 @@ def hear(pipe: Connection, order: Order) -> None:
             pipe.send_bytes(REFUSED + str(error).encode(errors="replace"))
 
 
-def _hear(pipe: Connection, upload: _Upload, order: Order) -> None:
-    heard = 0.0
+def _hear(pipe: Connection, upload: NamedBytes, order: Order) -> None:
+    heard, told = 0.0, 0
+
+    def warn() -> None:
+        nonlocal told
+        for line in sound.warnings[told:]:
+            pipe.send_bytes(WARNING + line.encode(errors="replace"))
+        told = len(sound.warnings)
 
     def blocks() -> Iterator[Audio]:
         nonlocal heard
@@ -89,14 +94,18 @@ def _hear(pipe: Connection, upload: _Upload, order: Order) -> None:
             if heard > order.max_duration:
                 raise _TooLongError
             pipe.send_bytes(HEARD + SECOND.pack(heard))
+            warn()
             yield block
 
     with open_audio(upload, begin=order.begin, end=order.end) as sound:
-        for piece in cut(blocks(), order.clip_seconds, options=order.cutting):
-            if len(piece.samples) >= SAMPLE_RATE // 100:  # less is no frame that a model could hear
-                pipe.send_bytes(PIECE + SECOND.pack(piece.start) + piece.samples.tobytes())
-        for line in sound.warnings:
-            pipe.send_bytes(WARNING + line.encode(errors="replace"))
+        if sound.duration is not None:
+            pipe.send_bytes(TOTAL + SECOND.pack(sound.duration))
+        pieces = cut(blocks(), order.clip_seconds, options=order.cutting)
+        # Less is no frame that a model could hear.
+        audible = (piece for piece in pieces if len(piece.samples) >= SAMPLE_RATE // 100)
+        for piece in islice(audible, order.skip, None):
+            pipe.send_bytes(PIECE + SECOND.pack(piece.start) + piece.samples.tobytes())
+        warn()
     pipe.send_bytes(DONE + SECOND.pack(heard))
 
 
@@ -105,21 +114,3 @@ def read_piece(message: bytes) -> Audio:
     (start,) = SECOND.unpack_from(message, 1)
     samples = np.frombuffer(message, np.float32, offset=1 + SECOND.size)
     return Audio(samples, SAMPLE_RATE, start)
-
-
-def _bound(order: Order) -> None:
-    """Take away from this process what decoding does not need."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    cpu = _CPU_LEAST + math.ceil(order.max_duration * _CPU_SHARE)
-    for limit, value in (
-        (resource.RLIMIT_AS, order.memory),
-        (resource.RLIMIT_CPU, cpu),
-        (resource.RLIMIT_FSIZE, 0),  # not a byte to any disk
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 64),
-    ):
-        with suppress(ValueError, OSError):  # a harder limit is there already
-            resource.setrlimit(limit, (value, value))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+from ark_asr.writers import FORMATS
 
 
 def _form(required: list[str], **properties: dict[str, Any]) -> dict[str, Any]:
@@ -22,33 +25,37 @@ _FILE = {"type": "string", "format": "binary", "description": "Any recording FFm
 _PROBLEMS = {
     "400": "A field or the recording cannot be used; the message names it",
     "401": "No key, or a wrong one",
+    "404": "There is no such model",
     "408": "The upload stalled",
     "413": "Too many bytes, or too much sound",
     "429": "The queue is full; see Retry-After and X-Queue-Position",
     "503": "The model is not loaded",
 }
 
-TRANSCRIPTION: dict[str, Any] = _form(
-    ["file"],
-    file=_FILE,
-    model={"type": "string", "example": "ark-mini"},
-    response_format={
+_PROPERTIES: dict[str, Any] = {
+    "file": _FILE,
+    "model": {"type": "string", "example": "ark-mini"},
+    "response_format": {
         "type": "string",
-        "enum": ["json", "text", "srt", "verbose_json", "vtt"],
+        "enum": ["json", "text", "srt", "verbose_json", "vtt", "diarized_json"],
         "default": "json",
     },
-    **{"timestamp_granularities[]": {
-        "type": "array", "items": {"type": "string", "enum": ["segment", "word"]}}},
-    **{"include[]": {"type": "array", "items": {"type": "string", "enum": ["logprobs"]}}},
-    stream={"type": "boolean", "default": False},
-    language={"type": "string", "description": "Only that of a model with a single language."},
-    temperature={"type": "number", "enum": [0]},
-    chunking_strategy={"type": "string", "example": "auto"},
-    hotwords={"type": "string", "example": "Čapek, Linnet :2"},
-    allow_damage={"type": "boolean", "default": False},
-) | _answers(
+    "timestamp_granularities[]": {
+        "type": "array", "items": {"type": "string", "enum": ["segment", "word"]}},
+    "include[]": {"type": "array", "items": {"type": "string", "enum": ["logprobs"]}},
+    "stream": {"type": "boolean", "default": False},
+    "language": {"type": "string", "description": "Only that of a model with a single language."},
+    "temperature": {"type": "number", "enum": [0]},
+    "chunking_strategy": {"type": "string", "example": "auto"},
+    "hotwords": {"type": "string", "example": "Čapek, Linnet :2"},
+    "keywords[]": {"type": "array", "items": {"type": "string"}, "example": ["Čapek"]},
+    "max_new_tokens": {"type": "integer", "minimum": 1},
+    "allow_damage": {"type": "boolean", "default": False},
+}  # fmt: skip
+
+TRANSCRIPTION: dict[str, Any] = _form(["file"], **_PROPERTIES) | _answers(
     {"text": "hello there", "usage": {"type": "tokens", "input_tokens": 46}}, _PROBLEMS
-)  # fmt: skip
+)
 
 ASR: dict[str, Any] = _form(
     ["file"],
@@ -61,3 +68,63 @@ ASR: dict[str, Any] = _form(
     top_k={"type": "integer", "default": -1},
     repetition_penalty={"type": "number", "default": 1.0},
 ) | _answers({"text": "hello there", "latency_s": 0.21, "prompt_tokens": 11}, _PROBLEMS)
+
+MODELS: dict[str, Any] = _answers(
+    {
+        "object": "list",
+        "data": [{
+            "id": "whisper-1", "object": "model", "created": 1790000000, "owned_by": "ark-asr",
+            "model": "ark-mini", "state": "ready",
+        }],
+    },
+    {"401": _PROBLEMS["401"]},
+)  # fmt: skip
+
+_RECORD = {
+    "id": "job_8f3a52c0d94b7e61a2c5d0f7", "object": "transcription.job", "status": "running",
+    "created_at": 1790000000, "filename": "lecture.m4a", "model": "ark-mini", "seconds_done": 812.4,
+    "seconds_total": 5400.0, "queue_position": None, "error": None, "speed": 11.6,
+    "seconds_left": 395.5,
+}  # fmt: skip
+_WAITING = {
+    **{name: value for name, value in _RECORD.items() if name not in ("speed", "seconds_left")},
+    "status": "queued", "seconds_done": 0.0, "seconds_total": None, "queue_position": 1,
+}  # fmt: skip
+_OF_JOBS = {"401": _PROBLEMS["401"], "404": "You have no such job; it may have expired"}
+
+NEW_JOB: dict[str, Any] = _form(
+    ["file"],
+    **{
+        name: value
+        for name, value in _PROPERTIES.items()
+        if name not in ("response_format", "include[]", "stream")
+    },
+    speakers={"type": "boolean", "default": False, "description": "Tell speakers apart."},
+) | {"responses": {
+    "202": {"description": "Accepted", "content": {"application/json": {"example": _WAITING}}},
+    **{code: {"description": what} for code, what in _PROBLEMS.items()},
+}}  # fmt: skip
+JOBS: dict[str, Any] = _answers({"object": "list", "data": [_RECORD]}, {"401": _PROBLEMS["401"]})
+JOB: dict[str, Any] = _answers(_RECORD, _OF_JOBS)
+JOB_RESULT: dict[str, Any] = {
+    "parameters": [{
+        "name": "format", "in": "query", "description": "See docs/formats.md.",
+        "schema": {"type": "string", "enum": list(FORMATS), "default": "json"},
+    }],
+    **_answers(
+        {"schema": "ark-asr/transcript", "version": 1, "text": "hello there", "segments": []},
+        {**_OF_JOBS, "400": "No such format", "409": "The job has no result, or none yet"},
+    ),
+}  # fmt: skip
+_STREAM = (
+    f"event: progress\ndata: {json.dumps(_RECORD)}\n\n"
+    'id: 1\nevent: segment\ndata: {"start": 0.0, "end": 2.1, "text": "hello there", ...}\n\n'
+    f"event: done\ndata: {json.dumps({**_RECORD, 'status': 'done'})}\n\n"
+)
+JOB_EVENTS: dict[str, Any] = {"responses": {
+    "200": {
+        "description": "progress, segment; at last done, failed or cancelled",
+        "content": {"text/event-stream": {"example": _STREAM}},
+    },
+    **{code: {"description": what} for code, what in _OF_JOBS.items()},
+}}  # fmt: skip

@@ -31,7 +31,7 @@ def router(service: Service) -> APIRouter:
         """Binary messages are 16-bit little-endian mono samples; ``{"type": "end"}`` ends."""
         await socket.accept()
         try:
-            with _stream(socket, service) as stream:
+            with await _stream(socket, service) as stream:
                 await _converse(socket, stream)
         except WebSocketDisconnect:
             return
@@ -41,16 +41,17 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def _stream(socket: WebSocket, service: Service) -> Stream:
+async def _stream(socket: WebSocket, service: Service) -> Stream:
     for name in socket.query_params:
-        if name not in ("rate", "step", "pause"):
+        if name not in ("rate", "step", "pause", "model"):
             raise unsupported(name, "is not known here; leave it out")
     usual = LiveOptions()
     options = LiveOptions(
         step=_query(socket, "step", float, usual.step),
         pause=_query(socket, "pause", float, usual.pause),
     )
-    return Stream(service, _query(socket, "rate", int, SAMPLE_RATE), options)
+    rate = _query(socket, "rate", int, SAMPLE_RATE)
+    return Stream(service, await service.host.use(socket.query_params.get("model")), rate, options)
 
 
 def _query(socket: WebSocket, name: str, kind: Callable[[str], _T], usual: _T) -> _T:

@@ -23,6 +23,7 @@ from ark_asr.server.desk import Service, unless_left
 from ark_asr.server.examples import ASR
 from ark_asr.server.problems import Problem
 from ark_asr.server.upload import Form, read_form
+from ark_asr.server.wanted import Asked
 from ark_asr.types import TranscribeOptions
 
 _MAX_NEW_TOKENS = 256
@@ -48,7 +49,7 @@ def router(service: Service) -> APIRouter:
     @routes.get("/token-mask", response_class=JSONResponse)
     async def token_mask() -> dict[str, Any]:
         """Which tokens can be written at all."""
-        tokenizer = service.host.loaded.recognizer.tokenizer
+        tokenizer = (await service.host.use()).recognizer.tokenizer
         if not isinstance(tokenizer, Tokenizer):
             raise Problem(404, "this layout of a model has no tokenizer.json to look into")
         return _token_mask(tokenizer)
@@ -57,14 +58,14 @@ def router(service: Service) -> APIRouter:
     async def asr(request: Request) -> dict[str, Any]:
         """Write down what is said in a recording."""
         began = time.perf_counter()
-        loaded = service.host.loaded
-        with service.admit(request) as ticket:
+        with service.admit(request) as ticket, await service.host.use() as loaded:
             form = await read_form(request, settings.max_upload, settings.stall)
             values = _values(form)
             options = _options(values, settings.batch_size)
             if form.file is None:
                 raise AssertionError
-            work = service.hear(ticket, form.file, options, allow_damage=True)
+            asked = Asked(form.file, None, options, cutting=None, allow_damage=True)
+            work = service.hear(ticket, loaded, asked)
             answer = await unless_left(request, work.answer())
         sampling = {name: values[name] for name in ("max_new_tokens", *_NEUTRAL)}
         body: dict[str, Any] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ark_asr.errors import ArkError, AudioError, OptionError
+from ark_asr.errors import ArkError, AudioError, MissingExtraError, OptionError
 
 
 @dataclass(eq=False)  # not frozen: a traceback is written into exceptions
@@ -55,6 +55,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem(400, str(error), "file", "invalid_audio")
     if isinstance(error, OptionError):
         return Problem(400, str(error), None, "invalid_value")
+    if isinstance(error, MissingExtraError):
+        return Problem(501, str(error), None, "not_installed")
     if isinstance(error, ArkError):
         return Problem(500, str(error), None, "model_error")
     return Problem(500, "the server failed; its log says why", None, "internal_error")

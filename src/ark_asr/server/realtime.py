@@ -18,12 +18,10 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ark_asr.server.desk import Service
-from ark_asr.server.host import Host
 from ark_asr.server.live import close
 from ark_asr.server.problems import Problem, invalid, problem_of
 from ark_asr.server.session import Session
 from ark_asr.server.stream import Stream
-from ark_asr.server.wanted import model_not_found
 from ark_asr.types import LiveEvent
 
 
@@ -37,8 +35,9 @@ def router(service: Service) -> APIRouter:
         protocols = socket.scope.get("subprotocols") or []
         await socket.accept("realtime" if "realtime" in protocols else None)
         try:
-            _check_model(socket.query_params.get("model"), service.host)
-            await _Conversation(socket, service).run()
+            model = socket.query_params.get("model") or service.host.name
+            service.host.find(model)  # an unknown one is told at once
+            await _Conversation(socket, service, model).run()
         except WebSocketDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - the client is told
@@ -51,10 +50,10 @@ def router(service: Service) -> APIRouter:
 class _Conversation:
     """One connection."""
 
-    def __init__(self, socket: WebSocket, service: Service) -> None:
+    def __init__(self, socket: WebSocket, service: Service, model: str) -> None:
         self._socket = socket
         self._service = service
-        self._session = Session(service.host)
+        self._session = Session(service.host, model)
         self._stream: Stream | None = None
         self._telling: asyncio.Task[None] | None = None
         self._offset = 0.0  # seconds of earlier streams of this connection
@@ -106,7 +105,9 @@ class _Conversation:
         except (KeyError, TypeError, binascii.Error):
             raise invalid("audio", "it must be base64") from None
         if self._stream is None:
-            stream = Stream(self._service, self._session.rate, self._session.options)
+            loaded = await self._service.host.use(self._session.model)
+            session = self._session
+            stream = Stream(self._service, loaded, session.rate, session.options)
             stream.__enter__()
             self._stream = stream
             self._telling = asyncio.create_task(self._tell(stream))
@@ -190,11 +191,6 @@ class _Conversation:
 
     async def _send(self, kind: str, **values: object) -> None:
         await self._socket.send_text(_message(kind, **values))
-
-
-def _check_model(name: str | None, host: Host) -> None:
-    if name and not host.answers_to(name):
-        raise model_not_found(name, host)
 
 
 def _read(text: str) -> dict[str, Any]:

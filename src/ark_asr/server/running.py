@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from ark_asr.errors import OptionError
 from ark_asr.server.app import create_app
@@ -44,7 +45,11 @@ def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: None) 
     Raises:
         ArkError: The model, the keys or the address cannot be used.
     """
-    app = create_app(settings)
+    run(create_app(settings), settings, ready=ready)
+
+
+def run(app: FastAPI, settings: Settings, *, ready: Callable[[str], None]) -> None:
+    """Serve an application at the settings' address; otherwise as `serve`."""
     bound = _bind(settings)
     _log_lines()
     config = uvicorn.Config(

@@ -1,7 +1,8 @@
 """One engine, many clients: pieces of sound of different requests are decoded together.
 
 Requests hand in pieces as they are cut; one thread takes the next batch from those who have had
-least so far. Work for live sound goes first. Whoever leaves frees his rows before the next token.
+least so far. Work for live sound goes first, long jobs go last. Whoever leaves frees his rows
+before the next token.
 """
 
 from __future__ import annotations
@@ -13,29 +14,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from ark_asr.errors import ArkError, ModelError
 from ark_asr.pipeline.listener import Heard
 from ark_asr.pipeline.scribe import Scribe
 from ark_asr.server.problems import Problem
-from ark_asr.server.ticket import Spoken, Ticket
-from ark_asr.types import Audio, TranscribeOptions
+from ark_asr.server.ticket import Account, Spoken, Ticket
+from ark_asr.types import Audio
 
 # Sound of one batch, padding included; bounds memory as `pipeline.many` does.
 _BATCH_SECONDS = 120.0
-_SCRIBES = 16
 _RECENT = 20
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-
-class Model(Protocol):
-    """What the scheduler needs of a recognizer."""
-
-    def scribe(self, options: TranscribeOptions) -> Scribe:
-        """See `Recognizer.scribe`."""
-        ...
 
 
 class Scheduler:
@@ -58,9 +50,8 @@ class Scheduler:
         self._max_per_client = max_per_client
         self._changed = threading.Condition()
         self._tickets: list[Ticket] = []
-        self._served: dict[str, float] = {}
+        self._served: dict[Account, float] = {}
         self._calls: deque[Callable[[], None]] = deque()
-        self._scribes: dict[TranscribeOptions, Scribe] = {}
         self._recent: deque[float] = deque(maxlen=_RECENT)  # seconds that requests took
         self._numbers = 0
         self._closing = False
@@ -71,17 +62,17 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Requests that are here."""
-        return len(self._tickets)
+        """Requests that are here; long jobs are none."""
+        return sum(not ticket.background for ticket in self._tickets)
 
     @property
     def clips(self) -> int:
         """Clips that wait for the engine."""
         return sum(len(ticket.pieces) for ticket in self._tickets)
 
-    def start(self, model: Model) -> None:
-        """Begin to work with a loaded model."""
-        self._thread = threading.Thread(target=self._work, args=(model,), name="engine")
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread = threading.Thread(target=self._work, name="engine")
         self._thread.start()
 
     def close(self) -> None:
@@ -95,21 +86,25 @@ class Scheduler:
         if self._thread is not None:
             self._thread.join()
 
-    def admit(self, client: str) -> Ticket:
+    def admit(self, client: str, *, background: bool = False) -> Ticket:
         """A place in the queue; called before an upload is read, so that waiting ones are few.
+
+        Args:
+            client: Who asks.
+            background: It is a long job: it takes no place, and has the engine when nobody else
+                wants it.
 
         Raises:
             Problem: 429: there is none.
         """
         with self._changed:
-            mine = sum(ticket.client == client for ticket in self._tickets)
-            if len(self._tickets) >= self._max_queue or mine >= self._max_per_client:
-                raise self._full(mine)
-            if client not in self._served:
-                # A newcomer is not owed the time before he came.
-                self._served[client] = min(self._served.values(), default=0.0)
+            if not background:
+                self._check_room(client)
             self._numbers += 1
-            ticket = Ticket(self, client, self._numbers)
+            ticket = Ticket(self, client, self._numbers, background)
+            if ticket.account not in self._served:
+                # A newcomer is not owed the time before he came.
+                self._served[ticket.account] = min(self._served.values(), default=0.0)
             self._tickets.append(ticket)
             return ticket
 
@@ -154,17 +149,21 @@ class Scheduler:
             ticket.pieces.clear()
             if ticket in self._tickets:
                 self._tickets.remove(ticket)
-                self._recent.append(ticket.seconds)
-            if all(other.client != ticket.client for other in self._tickets):
-                self._served.pop(ticket.client, None)
+                if not ticket.background:
+                    self._recent.append(ticket.seconds)
+            if all(other.account != ticket.account for other in self._tickets):
+                self._served.pop(ticket.account, None)
             self._changed.notify_all()
 
-    def _full(self, mine: int) -> Problem:
+    def _check_room(self, client: str) -> None:
+        count = self.waiting
+        mine = sum(t.client == client and not t.background for t in self._tickets)
+        if count < self._max_queue and mine < self._max_per_client:
+            return
         typical = sum(self._recent) / len(self._recent) if self._recent else 1.0
         wait = max(round(typical), 1)
-        count = len(self._tickets)
         who = f"{count} requests are here" if count >= self._max_queue else f"{mine} are yours"
-        return Problem(
+        raise Problem(
             429,
             f"the queue is full ({who}); you would be number {count + 1}; try again in {wait} s",
             None,
@@ -179,7 +178,7 @@ class Scheduler:
             if not ticket.pending:
                 ticket.answer(None)
 
-    def _work(self, model: Model) -> None:
+    def _work(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(
@@ -194,7 +193,7 @@ class Scheduler:
             if call is not None:
                 call()
             else:
-                self._decode(model, batch)
+                self._decode(batch)
                 self.understood += sum(piece.duration for _, piece in batch)
             self.busy += time.monotonic() - began
         for call in self._calls:  # whoever waits for them must not wait for ever
@@ -205,25 +204,24 @@ class Scheduler:
         batch: list[tuple[Ticket, Audio]] = []
         longest = 0.0
         size = 1 if self.live else self._batch_size
-        while len(batch) < size:
-            ready = [t for t in self._tickets if t.pieces]
-            if batch:
-                ready = [t for t in ready if t.options == batch[0][0].options]
-            if not ready:
-                break
-            ticket = min(ready, key=lambda t: (self._served[t.client], t.served, t.number))
+        ready = [t for t in self._tickets if t.pieces]
+        # A long job's pieces would make a short request's batch longer.
+        ready = [t for t in ready if not t.background] or ready
+        while ready and len(batch) < size:
+            ticket = min(ready, key=lambda t: (self._served[t.account], t.served, t.number))
             seconds = ticket.pieces[0].duration
             longest = max(longest, seconds)
             if batch and longest * (len(batch) + 1) > _BATCH_SECONDS:
                 break
             batch.append((ticket, ticket.pieces.popleft()))
             ticket.served += seconds
-            self._served[ticket.client] += seconds
+            self._served[ticket.account] += seconds
+            ready = [t for t in ready if t.pieces and t.ask == ticket.ask]
         return batch
 
-    def _decode(self, model: Model, batch: Sequence[tuple[Ticket, Audio]]) -> None:
+    def _decode(self, batch: Sequence[tuple[Ticket, Audio]]) -> None:
         try:
-            scribe = self._scribe(model, batch[0][0].options)
+            scribe = batch[0][0].ask.scribe()
             found = scribe.mender.hear(
                 [piece for _, piece in batch],
                 cancelled=[partial(getattr, ticket, "gone") for ticket, _ in batch],
@@ -235,7 +233,7 @@ class Scheduler:
         except Exception as error:  # noqa: BLE001 - an engine's library raises what it likes
             if len(batch) > 1:  # who of them is it?
                 for one in batch:
-                    self._decode(model, [one])
+                    self._decode([one])
                 return
             if not isinstance(error, ArkError):
                 _log.exception("a clip could not be decoded")
@@ -246,13 +244,6 @@ class Scheduler:
         for (ticket, _), answer in zip(batch, answers, strict=True):
             ticket.answer(answer)
             self._closed(ticket)
-
-    def _scribe(self, model: Model, options: TranscribeOptions) -> Scribe:
-        if options not in self._scribes:
-            if len(self._scribes) == _SCRIBES:
-                self._scribes.clear()
-            self._scribes[options] = model.scribe(options)
-        return self._scribes[options]
 
 
 def _spoken(scribe: Scribe, heard: Heard) -> Spoken:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ark_asr.server.host import Host
 from ark_asr.server.problems import Problem, invalid, unsupported
-from ark_asr.server.wanted import check_language, model_not_found
+from ark_asr.server.wanted import check_language
 from ark_asr.types import LiveOptions
 
 _RATE = 24_000
@@ -18,18 +18,22 @@ _THRESHOLD = 0.5
 class Session:
     """What a client has set.
 
+    Args:
+        host: Where the models are.
+        model: Name of the one that it asked for.
+
     Attributes:
         rate: Hz of its samples.
         pause_ms: Silence that ends an utterance.
         model: The name it asked for.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, model: str) -> None:
         self._host = host
         self._id = f"sess_{uuid.uuid4().hex[:20]}"
         self.rate = _RATE
         self.pause_ms = round(LiveOptions().pause * 1000)
-        self.model = host.name
+        self.model = model
         self.language: str | None = None
 
     @property
@@ -99,10 +103,10 @@ class Session:
         where = "session.audio.input.transcription"
         given = _object(where, value)
         model = given.pop("model", None) or self.model
-        if not self._host.answers_to(model):
-            raise model_not_found(model, self._host)
+        if not isinstance(model, str):
+            raise invalid(f"{where}.model", "it must be a name")
         language = given.pop("language", None) or None
-        check_language(language, self._host.loaded)
+        check_language(language, self._host.find(model).languages)
         for name in ("prompt", "keywords", "delay", "languages"):
             _nothing(f"{where}.{name}", given.pop(name, None))
         _known(where, given)

@@ -18,10 +18,17 @@ class Settings:
     Attributes:
         host: Address it listens at.
         port: Port; 0 takes a free one.
-        model: Name or folder; ``None`` for the model that comes with this package.
+        models: Names or folders; the first is always loaded, the others when they are asked for.
+            None: the model that comes with this package.
+        any_model: Clients can ask for every model that is installed.
+        model_memory: Bytes that loaded models may have, counted by the size of their files. The
+            first has its place in any case.
+        unload_after: Seconds after which a model that nobody asks for leaves the memory, unless it
+            is the first; ``None``: when another needs the room.
         engine: As for `ark_asr.load`.
         threads: CPU threads of the engine; ``None`` for all physical cores.
-        aliases: Other names under which clients may ask for the model, for example ``whisper-1``.
+        aliases: Other names of the first model, for example ``whisper-1``.
+        speakers: Models that tell speakers apart: a folder, or ``auto`` for those of the store.
         keys: File of hashed keys (`ark_asr.server.keys`); ``None`` asks nobody for a key.
         open_to_all: Serve other machines although nobody is asked for a key.
         origins: Web pages of other origins that may use the server, as ``https://host``.
@@ -29,6 +36,11 @@ class Settings:
         max_duration: Seconds of sound of one request.
         max_queue: Requests that are here at once, waiting ones included; a client may have half.
         max_live: Live sessions that are open at once.
+        jobs: File in which long jobs are kept; ``None`` keeps them in memory.
+        keep_results: Seconds after which a job that is over is forgotten.
+        max_jobs: Long jobs that are kept at once, those that are over included; a client may have
+            half.
+        max_job_bytes: Bytes of the recordings that wait in them.
         batch_size: Clips that are decoded together.
         timeout: Seconds that one request may take.
         stall: Seconds without a byte of an upload, or without progress in decoding it.
@@ -39,10 +51,14 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8000
-    model: str | None = None
+    models: tuple[str, ...] = ()
+    any_model: bool = False
+    model_memory: int = 4 << 30
+    unload_after: float | None = 600.0
     engine: str | None = None
     threads: int | None = None
     aliases: tuple[str, ...] = ()
+    speakers: str | None = None
     keys: Path | None = None
     open_to_all: bool = False
     origins: tuple[str, ...] = ()
@@ -50,6 +66,10 @@ class Settings:
     max_duration: float = 4 * 3600.0
     max_queue: int = 16
     max_live: int = 4
+    jobs: Path | None = None
+    keep_results: float = 24 * 3600.0
+    max_jobs: int = 64
+    max_job_bytes: int = 1 << 30
     batch_size: int = 8
     timeout: float = 3600.0
     stall: float = 30.0
@@ -63,10 +83,15 @@ class Settings:
         Raises:
             OptionError: Names the setting.
         """
-        whole = {"max_upload", "max_queue", "max_live", "batch_size", "decoder_memory"}
-        seconds = {"max_duration", "timeout", "stall", "grace"}
+        whole = {
+            "max_upload", "max_queue", "max_live", "batch_size", "decoder_memory", "model_memory",
+            "max_jobs", "max_job_bytes",
+        }  # fmt: skip
+        seconds = {"max_duration", "timeout", "stall", "grace", "keep_results", "unload_after"}
         for item in fields(self):
             value = getattr(self, item.name)
+            if value is None:
+                continue
             if item.name in whole and value < 1:
                 raise OptionError(f"{item.name} is {value}; it must be at least 1")
             if item.name in seconds and not 0 < value < math.inf:
@@ -91,3 +116,8 @@ class Settings:
     def max_per_client(self) -> int:
         """Requests of one client that are here at once."""
         return max(self.max_queue // 2, 1)
+
+    @property
+    def max_jobs_per_client(self) -> int:
+        """Long jobs of one client that are kept at once."""
+        return max(self.max_jobs // 2, 1)

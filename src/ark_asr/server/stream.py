@@ -12,6 +12,7 @@ import soxr
 from ark_asr.audio import SAMPLE_RATE
 from ark_asr.pipeline import LiveSession
 from ark_asr.server.desk import Service
+from ark_asr.server.host import Loaded
 from ark_asr.server.problems import Problem, invalid
 from ark_asr.types import FloatArray, LiveEvent, LiveOptions
 
@@ -27,17 +28,18 @@ class Stream:
 
     Args:
         service: Whose engine hears it.
+        loaded: The model; it is used until the end.
         rate: Hz of the samples, which are 16-bit little-endian mono.
         options: How to caption.
 
     Raises:
-        Problem: 503: there is no model; 429: too many sessions; 400: no such rate.
+        Problem: 429: too many sessions; 400: no such rate.
     """
 
-    def __init__(self, service: Service, rate: int, options: LiveOptions) -> None:
+    def __init__(self, service: Service, loaded: Loaded, rate: int, options: LiveOptions) -> None:
         if not 8_000 <= rate <= 192_000:
             raise invalid("rate", f"{rate} Hz; it must be between 8,000 and 192,000")
-        self._recognizer = service.host.loaded.recognizer
+        self._loaded = loaded
         self._scheduler = service.host.scheduler
         self._metrics = service.metrics
         self._most = service.settings.max_live
@@ -58,10 +60,12 @@ class Stream:
             message = f"{self._most} live sessions are open already; try again later"
             raise Problem(429, message, None, "too_many_sessions")
         self._scheduler.live += 1
+        self._loaded.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._scheduler.live -= 1
+        self._loaded.__exit__()
 
     @property
     def lag(self) -> float:
@@ -123,7 +127,7 @@ class Stream:
 
         def work() -> list[LiveEvent]:
             if self._session is None:
-                self._session = self._recognizer.live(self._options)
+                self._session = self._loaded.recognizer.live(self._options)
             if samples is None:
                 return self._session.finish()
             return self._session.feed(samples, waiting=lag)

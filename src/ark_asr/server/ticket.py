@@ -7,12 +7,36 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
+from ark_asr.pipeline.scribe import Scribe
 from ark_asr.types import Audio, Segment, TranscribeOptions
 
 if TYPE_CHECKING:
     from ark_asr.server.scheduler import Scheduler
+
+# Whose time with the engine is counted: a client, and whether it is that of his long jobs.
+Account: TypeAlias = tuple[str, bool]
+
+
+class Model(Protocol):
+    """What a request needs of a recognizer."""
+
+    def scribe(self, options: TranscribeOptions) -> Scribe:
+        """See `Recognizer.scribe`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is done with pieces; those of which it is equal can share a batch."""
+
+    model: Model
+    options: TranscribeOptions
+
+    def scribe(self) -> Scribe:
+        """What writes them down."""
+        return self.model.scribe(self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +62,8 @@ class Ticket:
 
     Attributes:
         client: Who asks; clients share the engine evenly.
-        options: How its pieces are written down; set before the first of them.
+        background: It is a long job, which waits for all others.
+        ask: How its pieces are written down; set before the first of them.
         gone: Nobody waits for it any more.
         served: Seconds of its sound that have been taken.
         pieces: Those that wait for the engine.
@@ -48,7 +73,8 @@ class Ticket:
     scheduler: Scheduler
     client: str
     number: int
-    options: TranscribeOptions = field(default_factory=TranscribeOptions)
+    background: bool = False
+    ask: Ask = field(init=False)
     gone: bool = False
     served: float = 0.0
     pieces: deque[Audio] = field(default_factory=deque)
@@ -64,6 +90,11 @@ class Ticket:
 
     def __exit__(self, *_: object) -> None:
         self.scheduler.leave(self)
+
+    @property
+    def account(self) -> Account:
+        """Where its time with the engine is counted."""
+        return self.client, self.background
 
     @property
     def seconds(self) -> float:
@@ -85,8 +116,8 @@ class Ticket:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._answers.put_nowait, answer)
 
-    async def __aiter__(self) -> AsyncIterator[Spoken]:
-        """What was said, in order.
+    async def answers(self) -> AsyncIterator[tuple[Spoken, ...]]:
+        """What was said in each piece, in order.
 
         Raises:
             Exception: What kept it from being written down.
@@ -94,5 +125,10 @@ class Ticket:
         while (answer := await self._answers.get()) is not None:
             if isinstance(answer, Exception):
                 raise answer
+            yield answer
+
+    async def __aiter__(self) -> AsyncIterator[Spoken]:
+        """What was said, in order; errors as `answers`."""
+        async for answer in self.answers():
             for spoken in answer:
                 yield spoken

@@ -34,7 +34,7 @@ class Form:
 
     Attributes:
         fields: Names and values in their order; a name can come several times.
-        file: The file of the field ``file``.
+        file: The file.
     """
 
     fields: tuple[tuple[str, str], ...]
@@ -53,20 +53,24 @@ class _InMemory(MultiPartParser):
     spool_max_size = 1 << 62  # never rolled over to a temporary file
 
 
-async def read_form(request: Request, max_bytes: int, stall: float) -> Form:
+async def read_form(
+    request: Request, max_bytes: int, stall: float, *, file_field: str = "file"
+) -> Form:
     """Read a multipart form.
 
     Args:
         request: Its body has not been read yet.
         max_bytes: Of the body.
         stall: Seconds that the next bytes may take.
+        file_field: Name of the one field that holds a file.
 
     Raises:
         Problem: 413 too large, 408 too slow, 400 no such form.
         ClientLeftError: The connection was closed.
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise Problem(400, "the body must be multipart/form-data with a field 'file'", "file")
+        message = f"the body must be multipart/form-data with a field {file_field!r}"
+        raise Problem(400, message, file_field)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
@@ -83,8 +87,9 @@ async def read_form(request: Request, max_bytes: int, stall: float) -> Form:
     fields, file = [], None
     for name, value in parsed.multi_items():
         if isinstance(value, UploadFile):
-            if name != "file":
-                raise Problem(400, f"{name}: a file belongs into the field 'file'", name)
+            if name != file_field:
+                message = f"{name}: a file belongs into the field {file_field!r}"
+                raise Problem(400, message, name)
             file = Upload(value.filename or "upload", await value.read())
             await value.close()
         else:
