@@ -15,8 +15,8 @@ from ark_asr.models.package import MANIFEST_FILE
 from ark_asr.models.store import ModelFolder
 
 _LIBRARIES = (
-    "numpy", "onnxruntime", "torch", "jiwer", "kaldialign", "whisper-normalizer", "wetext", "av",
-    "soxr", "tokenizers",
+    "numpy", "onnxruntime", "torch", "transformers", "ctranslate2", "faster-whisper", "onnx-asr",
+    "jiwer", "kaldialign", "whisper-normalizer", "wetext", "av", "soxr", "tokenizers",
 )  # fmt: skip
 _CHUNK = 1 << 20
 
@@ -62,6 +62,11 @@ def this_machine() -> Machine:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     return Machine(platform.platform(terse=True), cpu_name(), cores, versions)
+
+
+def load_average() -> float | None:
+    """How busy the machine was over the last minute, in processes; ``None`` if it does not tell."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def describe_model(folder: ModelFolder) -> Model:

@@ -43,6 +43,16 @@ def page(scored: Sequence[Scored], summary: Summary, *, audio: bool = True) -> s
         _worst(scored, audio=audio),
         _how(summary),
     ]
+    return document(title, sections)
+
+
+def document(title: str, sections: Iterable[str]) -> str:
+    """A page of sections, each HTML already, under the reports' style and policy.
+
+    Args:
+        title: HTML already.
+        sections: Empty ones are left out.
+    """
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -126,7 +136,7 @@ def _breakdown(key: str, parts: dict[str, Rates], most: float) -> str:
     left = len(parts) - len(rows)
     rest = f'<p class="quiet">{left} more are in the summary.</p>' if left else ""
     head = (escape(key), "", "WER", "95 %", "words", "rows")
-    return f"<section><h2>By {escape(key)}</h2>{_table(head, rows, 'by')}{rest}</section>"
+    return f"<section><h2>By {escape(key)}</h2>{grid(head, rows, 'by')}{rest}</section>"
 
 
 def _distribution(scored: Sequence[Scored]) -> str:
@@ -200,7 +210,7 @@ def _mistakes(summary: Summary) -> str:
          [(escape(one.word), f"{one.count:,}") for one in found.insertions]),
     ]  # fmt: skip
     parts = [
-        f"<div><h3>{title}</h3>{_table(head, rows[:_MOST_WORDS])}</div>"
+        f"<div><h3>{title}</h3>{grid(head, rows[:_MOST_WORDS])}</div>"
         for title, head, rows in tables
         if rows
     ]
@@ -284,7 +294,8 @@ def _range(span: Interval | None) -> str:
     return "-" if span is None else f"{100 * span.low:.1f} to {100 * span.high:.1f}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+def grid(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """A table of cells that are HTML already."""
     top = "".join(f"<th>{cell}</th>" for cell in head)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f'<table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'

@@ -41,11 +41,11 @@ def _line(name: str, rates: Rates) -> tuple[str, ...]:
                rates.ref_chars, rates.rows, rates.empty_predictions, rates.errors)  # fmt: skip
     return (
         name,
-        _percent(rates.wer),
-        _span(rates.wer_interval),
-        _percent(rates.cer),
-        _span(rates.cer_interval),
-        _percent(rates.formatted_wer),
+        percent(rates.wer),
+        span(rates.wer_interval),
+        percent(rates.cer),
+        span(rates.cer_interval),
+        percent(rates.formatted_wer),
         *(f"{number:,}" for number in numbers),
     )
 
@@ -86,9 +86,11 @@ def sentence(name: str, found: Difference) -> str:
     return f"{name} is {word} by {abs(points):.2f} points of WER ({span})"
 
 
-def _percent(rate: float | None) -> str:
+def percent(rate: float | None) -> str:
+    """With two decimals, without a sign: "12.34"."""
     return "-" if rate is None else f"{100 * rate:.2f}"
 
 
-def _span(interval: Interval | None) -> str:
+def span(interval: Interval | None) -> str:
+    """Both ends of an interval in percent: "11.20-13.50"."""
     return "-" if interval is None else f"{100 * interval.low:.2f}-{100 * interval.high:.2f}"
