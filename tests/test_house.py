@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "writers": GROUND,
     "pipeline": GROUND | {"models", "audio", "engines", "decoding"},
     "batch": GROUND | {"pipeline", "models"},
-    "integrations": GROUND | {"pipeline", "models", "audio", "engines", "decoding", "modeling"},
+    "integrations": GROUND
+    | {"server", "pipeline", "models", "audio", "engines", "decoding", "modeling"},
     "evaluation": GROUND
     | {"batch", "pipeline", "models", "audio", "engines", "decoding", "ark_asr"},
     "server": GROUND | {"pipeline", "writers", "models", "audio", "ark_asr"},

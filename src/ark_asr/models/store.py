@@ -74,6 +74,14 @@ def resolve(name_or_path: str | Path | None = None) -> ModelFolder:
     raise ModelNotFoundError(f"no model {str(wanted)!r}; give a folder, or a known name ({known})")
 
 
+def languages_of(name: str) -> tuple[str, ...]:
+    """ISO 639 codes that a model was trained for, by its name; none if that is not known."""
+    if name == DEFAULT_MODEL:  # it came with the package and is in no catalogue
+        return ("en",)
+    entry = find(name)
+    return entry.languages if entry else ()
+
+
 def list_models() -> list[ModelFolder]:
     """The models that came with this program, then those of the store that can be run."""
     runnable = [one for one in home.installed() if _runs(one)]

@@ -1,0 +1,28 @@
+"""Sound as other programs hand it over: 16-bit samples without a header."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ark_asr.errors import AudioError
+from ark_asr.types import FloatArray
+
+RATE = 16_000
+# The int16 that is full scale here is 32,768, so that every sample is within ±1.
+_SCALE = np.float32(2**-15)
+
+
+def from_pcm(data: bytes) -> FloatArray:
+    """Signed 16-bit little-endian mono samples as float32 ``[n]`` within ±1.
+
+    Raises:
+        AudioError: Their bytes are not an even number.
+    """
+    if len(data) % 2:
+        raise AudioError(f"{len(data)} bytes are no 16-bit samples; their number must be even")
+    return np.frombuffer(data, "<i2").astype(np.float32) * _SCALE
+
+
+def rms(samples: FloatArray) -> float:
+    """Root mean square of float samples; 0 without any."""
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
