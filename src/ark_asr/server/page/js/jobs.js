@@ -1,0 +1,85 @@
+/** A recording on its way: sent, waited for, fetched, and then deleted from the server. */
+
+import {preferences} from "./preferences.js";
+import {events, Problem, request, upload} from "./server.js";
+
+const ENDED = ["done", "failed", "cancelled"];
+const RETRY = [1, 2, 4, 8, 15];
+
+export class Job {
+  /**
+   * `result` is a record of the store; `result.job` is set once the server has the recording.
+   * `onChange(state)` gets `{stage, ...}`: `upload` with `share`, `queued` and `running` with the
+   * server's record, `gone` while the server does not answer; `onStarted()` when `result.job` is set.
+   */
+  constructor(result, {onChange, onStarted}) {
+    this.result = result;
+    this.onChange = onChange;
+    this.onStarted = onStarted;
+    this.leaving = new AbortController();
+  }
+
+  /** Resolves to the document, or to null if it was cancelled. */
+  async run() {
+    try {
+      if (!this.result.job) await this.send();
+      const record = await this.follow();
+      if (record.status === "failed") throw new Problem(400, record.error.code, record.error.message);
+      if (record.status === "cancelled") return null;
+      const response = await request(`jobs/${this.result.job}/result?format=json`);
+      return await response.json();
+    } catch (error) {
+      if (error.name === "AbortError") return null;
+      throw error;
+    } finally {
+      await this.clean();
+    }
+  }
+
+  cancel() {
+    this.leaving.abort();
+  }
+
+  async send() {
+    const form = new FormData();
+    form.append("file", this.result.audio, this.result.source);
+    form.append("words", "true");
+    if (preferences.model) form.append("model", preferences.model);
+    if (preferences.hotwords.trim()) form.append("hotwords", preferences.hotwords);
+    const record = await upload("jobs", form, {
+      onSent: (share) => this.onChange({stage: "upload", share}),
+      signal: this.leaving.signal,
+    });
+    this.result.job = record.id;
+    await this.onStarted();
+    this.onChange({stage: record.status, ...record});
+  }
+
+  /** Until it has ended; a connection that breaks is made anew. */
+  async follow() {
+    for (let failures = 0; ;) {
+      try {
+        const response = await request(`jobs/${this.result.job}/events`, {signal: this.leaving.signal});
+        for await (const {name, data} of events(response)) {
+          failures = 0;
+          if (ENDED.includes(name)) break;
+          if (name === "progress") this.onChange({stage: data.status, ...data});
+        }
+        const record = await (await request(`jobs/${this.result.job}`, {signal: this.leaving.signal})).json();
+        if (ENDED.includes(record.status)) return record;
+      } catch (error) {
+        const lost = error.status === 0 || error instanceof TypeError;
+        if (!lost || failures === RETRY.length) throw error;
+        this.onChange({stage: "gone"});
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1000 * RETRY[Math.min(failures, RETRY.length - 1)]));
+      failures += 1;
+    }
+  }
+
+  /** Nothing of it stays on the server, however it ended. */
+  async clean() {
+    if (!this.result.job) return;
+    await request(`jobs/${this.result.job}`, {method: "DELETE"}).catch(() => {});
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * Results in this browser (IndexedDB), and nowhere else. Where there is no such store, or it may not
+ * be used, they are held in memory until the page is closed.
+ */
+
+const NAME = "ark-asr";
+const RESULTS = "results";
+
+const memory = new Map();
+let opening = null;
+
+function open() {
+  opening ??= new Promise((resolve, reject) => {
+    const request = indexedDB.open(NAME, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(RESULTS, {keyPath: "id"});
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  return opening;
+}
+
+async function run(mode, act) {
+  const database = await open();
+  return new Promise((resolve, reject) => {
+    const transaction = database.transaction(RESULTS, mode);
+    const request = act(transaction.objectStore(RESULTS));
+    transaction.oncomplete = () => resolve(request.result);
+    transaction.onabort = transaction.onerror = () => reject(transaction.error);
+  });
+}
+
+/**
+ * Keeps a result `{id, title, created, source, audio, job, document}`.
+ *
+ * Resolves to false if it is only in memory: the browser's store is full, or not wanted.
+ */
+export async function put(result, keep) {
+  memory.set(result.id, result);
+  if (!keep) return false;
+  try {
+    await run("readwrite", (results) => results.put(result));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export async function get(id) {
+  return memory.get(id) ?? await run("readonly", (results) => results.get(id)).catch(() => undefined);
+}
+
+/** All results, the newest first. */
+export async function all() {
+  const kept = await run("readonly", (results) => results.getAll()).catch(() => []);
+  const byId = new Map([...kept, ...memory.values()].map((result) => [result.id, result]));
+  return [...byId.values()].sort((one, other) => other.created - one.created);
+}
+
+export async function remove(id) {
+  memory.delete(id);
+  await run("readwrite", (results) => results.delete(id)).catch(() => {});
+}
+
+export async function clear() {
+  memory.clear();
+  await run("readwrite", (results) => results.clear()).catch(() => {});
+}
