@@ -5,13 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import wave
 
-import numpy as np
 import pytest
 import torch
 
-import checkpoints
 from ark_asr.errors import OptionError
 from ark_asr.modeling.model import ArkForConditionalGeneration
 from ark_asr.models.config import ModelConfig
@@ -20,69 +17,12 @@ from ark_asr.training.config import OptimConfig, TrainConfig
 from ark_asr.training.journal import read_log
 from ark_asr.training.optim import optimisers, rate_factor
 from ark_asr.training.validate import plain, score
-
-RATE = 16_000
-TONES = {"a": 300.0, "b": 900.0, "c": 2_000.0, "d": 4_000.0}
-
-
-def tones(text):
-    """A sound for each letter: something that a tiny model can learn to hear."""
-    time = np.arange(RATE // 5) / RATE
-    gap = np.zeros(RATE // 20)
-    pieces = [np.concatenate([0.3 * np.sin(2 * np.pi * TONES[c] * time), gap]) for c in text]
-    return np.concatenate([gap, *pieces])
+from tones import logged, recipe, write_material
 
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
-    """A start folder without weights, and a manifest of tones in one long file."""
-    folder = tmp_path_factory.mktemp("material")
-    start = folder / "start"
-    start.mkdir()
-    config = checkpoints.config_dict(encoder_layers=1, layers=1, max_positions=256)
-    (start / "config.json").write_text(json.dumps(config))
-    checkpoints.write_tokenizer(start)
-    rng = np.random.default_rng(0)
-    rows, sound, begin = [], [], 0.0
-    for _ in range(48):
-        text = "".join(rng.choice(list(TONES), rng.integers(1, 4)))
-        sound.append(tones(text))
-        end = begin + len(sound[-1]) / RATE
-        rows.append({"audio": "tones.wav", "text": text, "begin_time": begin, "end_time": end})
-        begin = end
-    with wave.open(str(folder / "tones.wav"), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((np.concatenate(sound) * 32767).astype("<i2").tobytes())
-    (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    return folder
-
-
-def recipe(material, output, *, steps, **values):
-    path = output.parent / f"{output.name}.toml"
-    special = {"dev", "accumulate", "rate"}
-    lines = [f"start = '{material / 'start'}'", f"output = '{output}'", "precision = 'fp32'",
-             "threads = 1", "log_every = 2"]  # fmt: skip
-    lines += [f"{name} = {value}" for name, value in values.items() if name not in special]
-    lines += ["[data]", "batch_seconds = 4.0", "workers = 0", "ramp_steps = 6"]
-    lines += [f"dev = ['{material / 'train.jsonl'}']", "dev_limit = 24"] if "dev" in values else []
-    lines += ["[[data.train]]", f"manifest = '{material / 'train.jsonl'}'"]
-    lines += ["[optim]", f"steps = {steps}", "warmup = 4"]
-    lines += [f"accumulate = {values['accumulate']}"] if "accumulate" in values else []
-    if "rate" in values:
-        lines += [f"matrix_rate = {values['rate']}", f"other_rate = {values['rate']}"]
-    path.write_text("\n".join(lines))
-    return path
-
-
-def logged(output):
-    """The lines of a log without what depends on the clock."""
-    timed = {"rtfx", "waiting"}
-    return [
-        {name: value for name, value in row.items() if name not in timed}
-        for row in read_log(output / "log.jsonl")
-    ]
+    return write_material(tmp_path_factory.mktemp("material"))
 
 
 def weights(folder):

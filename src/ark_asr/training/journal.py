@@ -61,21 +61,30 @@ def draw_curves(log: Path, target: Path) -> None:
     figure = Figure(figsize=(9, 7), layout="constrained")
     losses, rates = figure.subplots(2, 1, sharex=True)
     for name in ("loss", "ctc_bytes", "ctc_tokens"):
-        points = [(row["step"], row[name]) for row in rows if name in row]
-        if points:
-            losses.plot(*zip(*points, strict=True), label=name, linewidth=0.8)
+        steps, values = _curve(rows, name)
+        if any(values):  # a loss that is not asked for is 0 all the time
+            losses.plot(steps, values, label=name, linewidth=0.8)
     losses.set_ylabel("nats per token or byte")
     losses.set_yscale("log")
-    losses.legend()
-    names = sorted({name for row in rows for name in row if name.startswith("wer/")})
-    for name in names:
-        points = [(row["step"], 100 * row[name]) for row in rows if name in row]
-        rates.plot(*zip(*points, strict=True), label=name.removeprefix("wer/"), marker=".")
-    rates.set_ylabel("WER %")
+    for name in sorted({key for row in rows for key in row if key.startswith("wer/")}):
+        of = name.removeprefix("wer/")
+        (line,) = rates.plot(*_curve(rows, name, 100), label=of, marker=".")
+        steps, low = _curve(rows, f"wer_low/{of}", 100)
+        _, high = _curve(rows, f"wer_high/{of}", 100)
+        rates.fill_between(steps, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    rates.set_ylabel("WER % and its 95 % interval")
     rates.set_ylim(0, 105)
     rates.set_xlabel("updates")
-    if names:
-        rates.legend()
     for axes in (losses, rates):
         axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
     figure.savefig(target, dpi=110)
+
+
+def _curve(
+    rows: list[dict[str, Any]], name: str, factor: float = 1.0
+) -> tuple[list[int], list[float]]:
+    """Steps and values of one quantity."""
+    points = [(row["step"], factor * row[name]) for row in rows if name in row]
+    return [step for step, _ in points], [value for _, value in points]
