@@ -91,7 +91,8 @@ def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/ready")
     async def ready() -> JSONResponse:
         """Whether the model is loaded: 200, or 503 with the reason."""
-        body: dict[str, Any] = {"status": host.state, "model": host.name}
+        speakers = service.settings.speakers is not None
+        body: dict[str, Any] = {"status": host.state, "model": host.name, "speakers": speakers}
         if host.error is not None:
             body["error"] = host.error
         return JSONResponse(body, 200 if host.state == "ready" else 503)

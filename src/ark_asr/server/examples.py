@@ -74,7 +74,7 @@ MODELS: dict[str, Any] = _answers(
         "object": "list",
         "data": [{
             "id": "whisper-1", "object": "model", "created": 1790000000, "owned_by": "ark-asr",
-            "model": "ark-mini", "state": "ready",
+            "model": "ark-mini", "languages": ["en"], "state": "ready",
         }],
     },
     {"401": _PROBLEMS["401"]},

@@ -29,7 +29,9 @@ def router(service: Service) -> APIRouter:
     @routes.websocket("/live")
     async def live(socket: WebSocket) -> None:
         """Binary messages are 16-bit little-endian mono samples; ``{"type": "end"}`` ends."""
-        await socket.accept()
+        # A browser that sends its key as a protocol closes unless another one is chosen.
+        protocols = socket.scope.get("subprotocols") or []
+        await socket.accept("live" if "live" in protocols else None)
         try:
             with await _stream(socket, service) as stream:
                 await _converse(socket, stream)

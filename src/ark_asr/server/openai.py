@@ -63,7 +63,8 @@ def router(service: Service) -> APIRouter:
 
     def record(name: str, model: Model) -> dict[str, Any]:
         usual = {"id": name, "object": "model", "created": host.created, "owned_by": "ark-asr"}
-        return {**usual, "model": model.folder.name, "state": model.state}
+        about = {"model": model.folder.name, "languages": list(model.languages)}
+        return {**usual, **about, "state": model.state}
 
     return routes
 

@@ -24,8 +24,17 @@ export function setUp() {
   $("keep").addEventListener("change", () => prefer("keep", $("keep").checked));
   $("hotwords").value = preferences.hotwords;
   $("hotwords").addEventListener("input", () => prefer("hotwords", $("hotwords").value));
+  $("speakers").checked = preferences.speakers;
+  $("speakers").addEventListener("change", () => prefer("speakers", $("speakers").checked));
   document.addEventListener("translated", showRecent);
 }
+
+/** What the server can do decides whether it is offered. */
+export function offerSpeakers(able) {
+  $("speakers").parentElement.hidden = !able;
+}
+
+const tellsSpeakers = () => !$("speakers").parentElement.hidden;
 
 /** Keeps a result where the reader wants it; says so once if the browser has no room. */
 export async function keep(result) {
@@ -58,7 +67,7 @@ function takeFiles(files) {
  */
 export async function transcribe(result, {opens = false, quiet = false} = {}) {
   const card = cardOf(result, () => job.cancel());
-  const job = new Job(result, {onChange: card.show, onStarted: () => result.document || keep(result)});
+  const job = new Job(result, {speakers: tellsSpeakers() && preferences.speakers, onChange: card.show, onStarted: () => result.document || keep(result)});
   $("jobs").append(card.element);
   try {
     const found = await job.run();
@@ -84,8 +93,13 @@ function cardOf(result, cancel) {
   const text = el("span", {class: "soft"});
   const stop = el("button", {class: "plain icon", "aria-label": t("cancel_job", {title: result.title}),
     onclick: cancel}, icon("close"));
-  const element = el("li", {class: "card job"}, el("strong", {}, result.title), text, bar, stop);
+  const glimpse = el("span", {class: "glimpse"});
+  const element = el("li", {class: "card job"}, el("strong", {}, result.title), text, stop, bar, glimpse);
   const show = (state) => {
+    if (state.stage === "said") {
+      glimpse.textContent = state.text;
+      return;
+    }
     text.textContent = said(state);
     const share = state.stage === "upload" ? state.share
       : state.stage === "running" && state.seconds_total ? state.seconds_done / state.seconds_total : null;

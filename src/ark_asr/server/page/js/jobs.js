@@ -10,9 +10,11 @@ export class Job {
   /**
    * `result` is a record of the store; `result.job` is set once the server has the recording.
    * `onChange(state)` gets `{stage, ...}`: `upload` with `share`, `queued` and `running` with the
-   * server's record, `gone` while the server does not answer; `onStarted()` when `result.job` is set.
+   * server's record, `said` with the text of another segment, `gone` while the server does not
+   * answer; `onStarted()` is called when `result.job` is set. `speakers`: tell them apart.
    */
-  constructor(result, {onChange, onStarted}) {
+  constructor(result, {speakers, onChange, onStarted}) {
+    this.speakers = speakers;
     this.result = result;
     this.onChange = onChange;
     this.onStarted = onStarted;
@@ -43,7 +45,8 @@ export class Job {
   async send() {
     const form = new FormData();
     form.append("file", this.result.audio, this.result.source);
-    form.append("words", "true");
+    form.append("allow_damage", "true"); // better some of a lecture than none; the transcript says what is missing
+    if (this.speakers) form.append("speakers", "true");
     if (preferences.model) form.append("model", preferences.model);
     if (preferences.hotwords.trim()) form.append("hotwords", preferences.hotwords);
     const record = await upload("jobs", form, {
@@ -63,7 +66,9 @@ export class Job {
         for await (const {name, data} of events(response)) {
           failures = 0;
           if (ENDED.includes(name)) break;
+          if (name === "error") throw new Problem(500, data.error.code, data.error.message);
           if (name === "progress") this.onChange({stage: data.status, ...data});
+          if (name === "segment") this.onChange({stage: "said", text: data.text});
         }
         const record = await (await request(`jobs/${this.result.job}`, {signal: this.leaving.signal})).json();
         if (ENDED.includes(record.status)) return record;

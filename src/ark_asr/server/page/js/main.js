@@ -39,7 +39,9 @@ async function route() {
 async function watchState() {
   try {
     const response = await fetch(new URL("ready", document.baseURI), {cache: "no-store"});
-    state = (await response.json()).status === "failed" ? "failed" : response.ok ? "ready" : "loading";
+    const {status, speakers} = await response.json();
+    state = status === "failed" ? "failed" : response.ok ? "ready" : "loading";
+    home.offerSpeakers(speakers);
   } catch {
     state = "gone";
   }
@@ -54,7 +56,8 @@ function showState() {
 
 async function loadModels() {
   try {
-    models = (await (await request("v1/models")).json()).data;
+    const {data} = await (await request("v1/models")).json();
+    models = data.filter((it) => it.id === it.model); // the others are aliases of these
   } catch (error) {
     show(error);
   }

@@ -3,7 +3,7 @@
 const NAME = "ark-asr";
 const USUAL = {
   language: null, theme: "auto", contrast: null, size: 1, doubts: true, keep: true, model: "",
-  microphone: "", hotwords: "", speed: 1,
+  microphone: "", hotwords: "", speakers: true, speed: 1,
 };
 
 /** Storage can be forbidden; the page then works without a memory. */

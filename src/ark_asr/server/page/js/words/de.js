@@ -20,6 +20,7 @@ export const de = {
   microphone_note: "Die Namen sind nach der ersten Aufnahme bekannt.",
   hotwords: "Namen und Begriffe, auf die geachtet wird",
   hotwords_note: "Durch Kommas getrennt; für Dateien, nicht für Live-Untertitel.",
+  speakers: "Sprechende Personen in Dateien unterscheiden",
   keep: "Ergebnisse und Aufnahmen in diesem Browser behalten",
   recent: "Zuletzt",
   nothing: "Was Sie aufnehmen oder hochladen, steht hier, nur in diesem Browser.",

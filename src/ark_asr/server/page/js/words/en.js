@@ -20,6 +20,7 @@ export const en = {
   microphone_note: "Their names are known after the first recording.",
   hotwords: "Names and terms to listen for",
   hotwords_note: "Separated by commas; for files, not for live captions.",
+  speakers: "Tell the speakers of a file apart",
   keep: "Keep results and recordings in this browser",
   recent: "Recent",
   nothing: "What you record or upload is listed here, in this browser only.",
