@@ -193,6 +193,6 @@ def test_short_clips_of_similar_length_are_encoded_together():
 
 
 def test_neighbouring_prompts_of_similar_length_are_fed_together():
-    assert list(_prefill_groups([100, 98, 30, 31, 400, 400, 400])) == [
+    assert list(_prefill_groups([100, 98, 30, 31, 200, 200, 200])) == [
         (0, 2), (2, 4), (4, 6), (6, 7),
     ]  # fmt: skip

@@ -27,7 +27,7 @@ from ark_asr.types import FloatArray, IntArray, Prompt
 # Prompts of a batch are fed together as long as padding stays below this part of the work.
 _PADDING = 0.1
 # More tokens than this at once gain nothing and cost memory.
-_PREFILL_TOKENS = 1024
+_PREFILL_TOKENS = 512
 # Clips below this many frames (5 s) are encoded together: a longer one keeps all cores busy alone.
 _ENCODER_FRAMES = 512
 

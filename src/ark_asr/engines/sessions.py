@@ -22,6 +22,8 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.log_severity_level = 3
     # Threads wait actively between the nodes of a run, but not between runs.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    _make_pool()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     # It would put the slow fused node back that the graph avoids.
     options.add_session_config_entry(
         "optimization.disable_specified_optimizers", "SkipLayerNormFusion"
@@ -30,6 +32,18 @@ def session_options(threads: int) -> ort.SessionOptions:
         # Take the exact kernel, which is slower. Never set elsewhere: it would be taken there too.
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options
+
+
+@cache
+def _make_pool() -> None:
+    """One pool of working memory for all graphs of the process; weights are not in it.
+
+    Encoder and decoder run in turn, so what one has left serves the other.
+    """
+    place = ort.OrtMemoryInfo(
+        "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
+    )
+    ort.create_and_register_allocator(place, None)
 
 
 @cache

@@ -68,6 +68,7 @@ class GraphBuilder:
         self._weights: dict[str, Any] = {}
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
+        self._told: list[Any] = []
         self._count = 0
 
     def input(self, name: str, kind: int, shape: Sequence[int | str]) -> str:
@@ -79,6 +80,14 @@ class GraphBuilder:
         """Declare a graph output."""
         self._outputs.append(helper.make_tensor_value_info(name, kind, shape))
         return name
+
+    def told(self, value: str, kind: int, shape: Sequence[int | str]) -> str:
+        """Say the shape of a value where the runtime cannot infer it; return the value.
+
+        It plans memory by shapes, and searches long for room for values of unknown ones.
+        """
+        self._told.append(helper.make_tensor_value_info(value, kind, shape))
+        return value
 
     def weight(self, name: str, array: NDArray[Any]) -> str:
         """Store a constant tensor under ``name``."""
@@ -139,8 +148,9 @@ class GraphBuilder:
     def graph(self) -> onnx.GraphProto:
         """The finished ``GraphProto``."""
         return helper.make_graph(
-            self._nodes, self.name, self._inputs, self._outputs, list(self._weights.values())
-        )
+            self._nodes, self.name, self._inputs, self._outputs, list(self._weights.values()),
+            value_info=self._told,
+        )  # fmt: skip
 
     def save(self, path: Path) -> None:
         """Write the model file."""

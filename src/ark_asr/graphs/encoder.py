@@ -41,8 +41,10 @@ class EncoderGraph:
     weights: WeightSource
     linear: Linear
     done: Callable[[], None]
-    # Set on the way: cosines and sines, the mask of heard frames, and whether it is all ones.
+    # Set on the way: cosines and sines, the shape of the clips' states, the mask of heard frames,
+    # and whether it is all ones.
     _tables: tuple[str, ...] = field(default=(), init=False)
+    _clips: str = field(default="", init=False)
     _heard: str = field(default="", init=False)
     _all_heard: str = field(default="", init=False)
 
@@ -58,6 +60,9 @@ class EncoderGraph:
             time = graph.op("Slice", graph.op("Shape", x), graph.ints(1), graph.ints(2))
             positions = graph.op("Slice", self._stored(POSITIONS), graph.ints(0), time)
             x = graph.op("Add", x, positions)
+        self._clips = graph.op("Shape", x)
+        # Only attention has to know which state belongs to which clip.
+        x = self._rows(x)
         layers = [f"{_TOWER}.layers.{i}" for i in range(audio.layers)]
         # The tower has no final norm of its own: the adapter's takes its place.
         norms = [*(f"{layer}.self_attn_layer_norm" for layer in layers), "audio_encoder.layer_norm"]
@@ -72,7 +77,7 @@ class EncoderGraph:
         self.done()
 
     def _conv_stem(self) -> str:
-        """Value ``[batch, time, size]`` with two mel frames to one of time."""
+        """States ``[batch, time, size]`` of the clips, two mel frames to one of time."""
         graph = self.graph
         mels = graph.input("mels", FLOAT, ["batch", self.config.encoder.mel_bins, "mel_frames"])
         frames = graph.input("frames", INT64, ["batch"])
@@ -92,13 +97,15 @@ class EncoderGraph:
         self._heard = graph.op("Cast", self._before(time, times), to=INT32)
         shortest = graph.op("ReduceMin", frames, keepdims=1)
         self._all_heard = graph.op("Squeeze", graph.op("Equal", shortest, length))
-        return graph.op("Transpose", x, perm=[0, 2, 1])
+        x = graph.op("Transpose", x, perm=[0, 2, 1])
+        return graph.told(x, FLOAT, ["batch", "time", self.config.encoder.hidden_size])
 
     def _attention(self, layer: str, x: str) -> tuple[str, str]:
         """Attention and its output projection, and the bias that is still to be added."""
         graph, audio = self.graph, self.config.encoder
         query = graph.op("Add", *self._linear(f"{layer}.self_attn.q_proj", x))
         key, value = (self._product(f"{layer}.self_attn.{kind}_proj", x) for kind in "kv")
+        query, key, value = (self._by_clip(rows) for rows in (query, key, value))
         if self._tables:
             start = graph.ints(0)
             query, key = (
@@ -119,7 +126,7 @@ class EncoderGraph:
             )  # fmt: skip
             inner.output(heads, FLOAT, ["batch", "time", audio.hidden_size])
             branches[branch] = inner.graph()
-        heads = graph.op("If", self._all_heard, **branches)
+        heads = self._rows(graph.op("If", self._all_heard, **branches))
         # The weights of attention sum to one, so the bias of the values comes out unchanged: it is
         # added behind the output projection, together with that one's own.
         name = f"{layer}.self_attn.out_proj"
@@ -132,15 +139,31 @@ class EncoderGraph:
         graph, merge = self.graph, self.config.merge_factor
         # Zeros, not noise, complete a clip that is too short for one slot.
         mask = graph.op("Unsqueeze", graph.op("Cast", self._heard, to=FLOAT), graph.ints(2))
-        x = graph.op("Mul", x, mask)
+        x = graph.op("Mul", self._by_clip(x), mask)
         time = graph.op("Slice", graph.op("Shape", x), graph.ints(1), graph.ints(2))
         whole = graph.op("Div", time, graph.constant(merge, np.int64))
         whole = graph.op("Mul", whole, graph.constant(merge, np.int64))
         x = graph.op("Slice", x, graph.ints(0), whole, graph.ints(1))
-        x = graph.op("Reshape", x, graph.ints(0, -1, merge * self.config.encoder.hidden_size))
+        joined = merge * self.config.encoder.hidden_size
+        x = graph.told(graph.op("Reshape", x, graph.ints(-1, joined)), FLOAT, ["slots", joined])
         x = graph.fused("BiasGelu", *self._linear(f"{_ADAPTER}.0", x))
-        graph.node_to("Add", self._linear(f"{_ADAPTER}.2", x), ["audio"])
-        graph.output("audio", FLOAT, ["batch", "slots", self.config.decoder.hidden_size])
+        x = graph.op("Add", *self._linear(f"{_ADAPTER}.2", x))
+        size = self.config.decoder.hidden_size
+        batch = graph.op("Slice", self._clips, graph.ints(0), graph.ints(1))
+        shape = graph.op("Concat", batch, graph.ints(-1, size), axis=0)
+        graph.node_to("Reshape", [x, shape], ["audio"])
+        graph.output("audio", FLOAT, ["batch", "clip_slots", size])
+
+    def _rows(self, x: str) -> str:
+        """States of the clips as rows of one matrix ``[rows, size]``."""
+        size = self.config.encoder.hidden_size
+        x = self.graph.op("Reshape", x, self.graph.ints(-1, size))
+        return self.graph.told(x, FLOAT, ["rows", size])
+
+    def _by_clip(self, rows: str) -> str:
+        """Rows as ``[batch, time, size]`` again."""
+        x = self.graph.op("Reshape", rows, self._clips)
+        return self.graph.told(x, FLOAT, ["batch", "time", self.config.encoder.hidden_size])
 
     def _linear(self, name: str, x: str) -> tuple[str, str]:
         """``x @ weight.T`` and the bias, which the node behind it adds."""

@@ -58,7 +58,8 @@ class Int8Linear:
 
     Args:
         many_rows: Quantise in fewer passes over the activations, with more nodes: pays off when
-            there are hundreds of rows, as in the encoder, and costs a little for one.
+            there are hundreds of rows, as in the encoder, and costs a little for one. ``x`` has
+            two dimensions then, ``[rows, in]``.
     """
 
     def __init__(self, *, many_rows: bool = False) -> None:
@@ -101,16 +102,10 @@ class Int8Linear:
 
     @staticmethod
     def _quantize_by_row(graph: GraphBuilder, x: str, scale: str) -> str:
-        # QuantizeLinear takes one scale per row for two dimensions only, and no scalar beside it.
         scales = graph.op("Reshape", scale, graph.ints(-1))
-        count = graph.op("Shape", scales)
-        middle = graph.op("Expand", graph.constant(_MIDDLE, np.uint8), count)
-        flat = graph.op("Reshape", x, graph.op("Concat", count, graph.ints(-1), axis=0))
-        return graph.op(
-            "Reshape",
-            graph.op("QuantizeLinear", flat, scales, middle, axis=0),
-            graph.op("Shape", x),
-        )
+        # The runtime takes no scalar beside a scale per row.
+        middle = graph.op("Expand", graph.constant(_MIDDLE, np.uint8), graph.op("Shape", scales))
+        return graph.op("QuantizeLinear", x, scales, middle, axis=0)
 
 
 class Int4Linear:
