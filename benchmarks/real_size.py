@@ -27,8 +27,10 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +218,45 @@ def measure(way: str, folder: Path, threads: int, many: int, few: int) -> dict[s
     return found | {"peak": peak_bytes(), "clips": clips}
 
 
+def memory_rate(threads: int) -> float:
+    """Bytes per second that so many threads read together: what a decoder's step lives from."""
+    block = np.ones(2**26)  # 512 MiB, more than any cache here
+    parts = np.array_split(block, threads)
+    with ThreadPoolExecutor(threads) as pool:
+        return block.nbytes / best_of(5, lambda: list(pool.map(np.sum, parts)))
+
+
+def product_rate(threads: int) -> float:
+    """Operations per second of an int8 product as large as the encoder's: 500 rows."""
+    from ark_asr.engines.sessions import open_session, session_options
+    from ark_asr.graphs.builder import FLOAT, DataFile, GraphBuilder
+    from ark_asr.graphs.linear import Int8Linear
+
+    rows, inner, out = 500, 1280, 5120
+    with tempfile.TemporaryDirectory() as folder:
+        with DataFile(Path(folder) / "weights.bin") as data:
+            graph = GraphBuilder("product", data)
+            x = graph.input("x", FLOAT, ["rows", inner])
+            weight = np.random.default_rng(0).standard_normal((out, inner), np.float32)
+            product = Int8Linear(many_rows=True)(graph, x, "weight", weight)
+            graph.output(product, FLOAT, ["rows", out])
+            graph.save(Path(folder) / "product.onnx")
+        session = open_session(Path(folder) / "product.onnx", session_options(threads))
+        feed = {"x": np.ones((rows, inner), np.float32)}
+        return 2 * rows * inner * out / best_of(20, lambda: session.run(None, feed))
+
+
+def best_of(count: int, task: Callable[[], object]) -> float:
+    """Seconds of the fastest of so many runs, after one to warm up."""
+    task()
+    took = []
+    for _ in range(count):
+        began = time.perf_counter()
+        task()
+        took.append(time.perf_counter() - began)
+    return min(took)
+
+
 def speech(seconds: float) -> np.ndarray:
     from ark_asr.audio import load_audio
 
@@ -242,6 +283,9 @@ def main() -> None:
 
 def table(options: argparse.Namespace) -> None:
     load = os.getloadavg()[0]
+    machine = (f"memory is read at {memory_rate(options.threads) / 1e9:.1f} GB/s, int8 products "
+               f"reach {product_rate(options.threads) / 1e12:.2f} TOP/s")  # fmt: skip
+    print(machine, file=sys.stderr)
     results = {}
     for way in options.ways:
         command = [sys.executable, __file__, "one", str(options.folder), "--ways", way,
@@ -254,6 +298,7 @@ def table(options: argparse.Namespace) -> None:
         print(f"{way}: {results[way]}", file=sys.stderr)
     print(f"ARK-ASR-0.6B geometry, random weights; {processor()}, {options.threads} threads, "
           f"load before {load:.1f}, {platform.system()}, Python {platform.python_version()}\n"
+          f"{machine} before the run\n"
     )  # fmt: skip
     columns = ("way", "load s", "first token s", "10 s clip s", "RTF", "30 s clip s", "RTF",
                "10 minutes s", "RTF", "peak GB")  # fmt: skip
