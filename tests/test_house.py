@@ -32,10 +32,13 @@ MAY_IMPORT = {
     "modeling": GROUND | {"models"},
     # Training labels sound with the pipeline and scores as evaluation does; neither knows of it.
     "training": GROUND
-    | {"models", "modeling", "audio", "decoding", "engines", "pipeline", "batch", "evaluation"},
+    | {"models", "modeling", "audio", "decoding", "engines", "pipeline", "batch", "evaluation"}
+    | {"ark_asr"},
     "writers": GROUND,
     "pipeline": GROUND | {"models", "audio", "engines", "decoding"},
-    "batch": GROUND | {"pipeline", "models"},
+    "batch": GROUND | {"pipeline", "writers", "models"},
+    # Collections become manifests of batch's records, and are looked at as batch will hear them.
+    "corpora": GROUND | {"batch", "audio", "writers", "models"},
     "integrations": GROUND
     | {"server", "pipeline", "models", "audio", "engines", "decoding", "modeling"},
     "evaluation": GROUND
@@ -43,7 +46,7 @@ MAY_IMPORT = {
     "server": GROUND | {"pipeline", "writers", "models", "audio", "ark_asr"},
     "cli": GROUND
     | {"server", "pipeline", "batch", "evaluation", "writers", "models", "graphs", "training"}
-    | {"ark_asr"},
+    | {"corpora", "ark_asr"},
     "ark_asr": GROUND | {"pipeline"},
     "__main__": {"cli"},
 }

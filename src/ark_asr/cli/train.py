@@ -7,14 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ark_asr.cli.outcome import needs_extra, outcome
+from ark_asr.cli.outcome import needs_extra, outcome, say
+from ark_asr.errors import OptionError
 
 app = typer.Typer(help="Train a model (needs the extra 'train').", no_args_is_help=True)
-
-
-@app.callback()
-def _train() -> None:
-    """Keep the verb a group while it has only one recipe."""
 
 
 @app.command()
@@ -63,3 +59,120 @@ def distill(
             recipe.main(config, resume=resume, skip_bad=skip_bad)
         else:
             recipe.calibrate(config, calibrate, skip_bad=skip_bad)
+
+
+@app.command()
+def label(
+    *,
+    input_: Annotated[
+        str,
+        typer.Argument(metavar="INPUT", help="A folder of recordings, or a manifest as of batch."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="NAME.jsonl", help="The manifest to train on.")
+    ],
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH|URL",
+            help="A model, or http://host:8000/v1#model: recordings are sent there. "
+            "[default: ark-mini]",
+        ),
+    ] = None,
+    beam_size: Annotated[int | None, typer.Option(metavar="N", help="Of the first pass.")] = None,
+    second: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|PATH|URL", help="Who hears every clip again. [default: nobody]"),
+    ] = None,
+    second_beam_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Of the second pass; alone: the same teacher, this beam."),
+    ] = None,
+    min_confidence: Annotated[float, typer.Option(metavar="P")] = 0.6,
+    min_seconds: Annotated[float, typer.Option(metavar="S")] = 0.5,
+    max_seconds: Annotated[float, typer.Option(metavar="S")] = 30.0,
+    min_rate: Annotated[
+        float, typer.Option(metavar="N", help="Fewest letters per second of a clip.")
+    ] = 1.0,
+    max_rate: Annotated[
+        float, typer.Option(metavar="N", help="Most letters per second of a clip.")
+    ] = 30.0,
+    max_repeats: Annotated[
+        int, typer.Option(metavar="N", help="Most times that a phrase stands in a row.")
+    ] = 3,
+    min_agreement: Annotated[
+        float, typer.Option(metavar="P", help="Share of characters that both passes agree on.")
+    ] = 0.8,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the rows that are there, or choose anew.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew.")] = False,
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes, each with a model.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="CPU threads per process.")
+    ] = None,
+    audio_root: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the manifest's relative paths.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Write down recordings with a teacher, and keep what can be learnt from.
+
+    Beside the manifest are written: NAME.dropped.jsonl, what was not kept and why; and
+    NAME.provenance.json, who the teacher was, the limits, and counts.
+    """
+    with outcome():
+        with needs_extra("training", "train"):
+            from ark_asr.training.label import Job, Teacher
+            from ark_asr.training.label import label as run
+            from ark_asr.training.labels import Limits
+        from ark_asr.batch.manifests import read_manifest
+        from ark_asr.cli.batch_progress import BatchLine
+        from ark_asr.types import TranscribeOptions
+
+        if resume and overwrite:
+            raise OptionError("--resume and --overwrite exclude each other")
+        if output.suffix != ".jsonl":
+            raise OptionError(f"{output}: the manifest's name must end in .jsonl")
+        limits = Limits(
+            min_confidence, min_seconds, max_seconds, min_rate, max_rate, max_repeats, min_agreement
+        )
+        again = None
+        if second is not None or second_beam_size is not None:
+            options = TranscribeOptions(vad=None, beam_size=second_beam_size)
+            again = Teacher(second or teacher, options)
+        job = Job(
+            read_manifest(input_, audio_root=audio_root),
+            output,
+            Teacher(teacher, TranscribeOptions(vad=None, beam_size=beam_size)),
+            again,
+            limits,
+            workers,
+            threads,
+        )
+        line = BatchLine(show=not quiet)
+        try:
+            made = run(job, resume=resume, overwrite=overwrite, report=line.update, warn=line.say)
+        finally:
+            line.close()
+        dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(made.dropped.items()))
+        say(
+            f"{output}: {made.kept} clips, {made.seconds / 60:.1f} min; "
+            f"not kept: {dropped or 'none'}"
+        )
+
+
+@app.command()
+def average(
+    checkpoints: Annotated[
+        list[Path], typer.Argument(metavar="CHECKPOINT...", help="Two or more, of one run.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A new folder.")],
+) -> None:
+    """Write the mean of the weights of several checkpoints."""
+    with outcome():
+        with needs_extra("training", "train"):
+            from ark_asr.training.average import average_checkpoints
+
+        average_checkpoints(checkpoints, output)
+        say(f"{output}: the mean of {len(checkpoints)} checkpoints")

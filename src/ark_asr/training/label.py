@@ -1,0 +1,268 @@
+"""Teacher data: unlabelled recordings in, a manifest to train on out.
+
+Both passes of the teacher are kept as rows that survive any end (``NAME.first.jsonl``,
+``NAME.second.jsonl``), so a run that was interrupted goes on, and other limits cost nothing. From
+them are written ``NAME.jsonl`` (what to train on), ``NAME.dropped.jsonl`` (what not, and why) and
+``NAME.provenance.json``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ark_asr import __version__
+from ark_asr.batch.job import Plan, Tally, run_batch
+from ark_asr.batch.predict import Settings
+from ark_asr.batch.records import Record, render_row
+from ark_asr.batch.rows import RowFile
+from ark_asr.errors import OptionError
+from ark_asr.models.store import resolve
+from ark_asr.training.labels import Label, Limits, objection
+from ark_asr.training.remote import RemoteTeacher
+from ark_asr.types import TranscribeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """Who writes down.
+
+    Attributes:
+        model: Name or folder of a model, ``None`` for the default, or ``http://host/v1#model``.
+        options: How a model does it; a server decides itself.
+    """
+
+    model: str | None = None
+    options: TranscribeOptions = field(default_factory=lambda: TranscribeOptions(vad=None))
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is a server."""
+        return (self.model or "").startswith(("http://", "https://"))
+
+    def identity(self) -> dict[str, Any]:
+        """What makes its transcripts what they are."""
+        if self.remote:
+            return {"address": self.model, "sha256": None}
+        folder = resolve(self.model)
+        options = dataclasses.asdict(self.options)
+        del options["batch_size"]
+        return {"model": folder.name, "sha256": hash_folder(folder.path), "options": options}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to label, and how.
+
+    Attributes:
+        records: Recordings, or parts of some.
+        output: ``NAME.jsonl``.
+        teacher: Of the first pass.
+        second: Of the second pass, over the clips of the first; ``None``: there is none.
+        limits: What a label must be.
+        workers: Processes; see `ark_asr.batch.job.Plan`.
+        threads: CPU threads per process.
+    """
+
+    records: Sequence[Record]
+    output: Path
+    teacher: Teacher
+    second: Teacher | None = None
+    limits: Limits = field(default_factory=Limits)
+    workers: int = 1
+    threads: int | None = None
+
+    def beside(self, suffix: str) -> Path:
+        """A file beside the output."""
+        return self.output.with_suffix(suffix)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What has become of the clips.
+
+    Attributes:
+        kept: Clips to train on.
+        seconds: Their length.
+        dropped: Clips by the first reason that spoke against them.
+    """
+
+    kept: int
+    seconds: float
+    dropped: dict[str, int]
+
+
+def hash_folder(folder: Path) -> str:
+    """SHA-256 over names and contents of the files of a model."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.name} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def label(
+    job: Job, *, resume: bool = False, overwrite: bool = False,
+    report: Callable[[Tally], None] = lambda _: None, warn: Callable[[str], None] = lambda _: None,
+) -> Labelled:  # fmt: skip
+    """Run both passes, as far as they are not done yet, then choose.
+
+    Raises:
+        OptionError: The output has rows already and neither ``resume`` nor ``overwrite`` was asked
+            for, or they are another teacher's.
+        ModelError: A teacher cannot be used.
+    """
+    passes = {"first": job.teacher.identity()}
+    if job.second:
+        passes["second"] = job.second.identity()
+    _check_passes(job.beside(".passes.json"), passes, resume=resume, overwrite=overwrite)
+
+    def hear(teacher: Teacher, records: Sequence[Record], target: Path) -> None:
+        with RowFile(str(target), records, resume=resume, overwrite=overwrite) as rows:
+            _hear(job, teacher, records, rows, report=report, warn=warn)
+
+    first = job.beside(".first.jsonl")
+    hear(job.teacher, job.records, first)
+    labels = _labels(job.records, first)
+    if job.second:
+        clips = [
+            Record(number, one.audio, one.path, one.text, one.begin, one.end)
+            for number, one in enumerate(labels, 1)
+            if one.text and one.error is None
+        ]
+        second = job.beside(".second.jsonl")
+        whole = dataclasses.replace(job.second.options, vad=False)
+        hear(dataclasses.replace(job.second, options=whole), clips, second)
+        texts = {c.number: row for c, row in zip(clips, _rows(second), strict=True)}
+        labels = [
+            dataclasses.replace(one, second=str(texts[number]["pred_text"]))
+            if number in texts else one
+            for number, one in enumerate(labels, 1)
+        ]  # fmt: skip
+    return _write(job, labels, passes)
+
+
+def _check_passes(path: Path, passes: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Rows of one teacher must not be gone on with by another."""
+    if path.is_file() and not (resume or overwrite):
+        raise OptionError(
+            f"{path} is there already; --resume goes on and chooses anew, --overwrite begins anew"
+        )
+    if path.is_file() and resume:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        both = before.keys() & passes.keys()
+        wrong = [name for name in both if before[name] != json.loads(json.dumps(passes[name]))]
+        if wrong:
+            raise OptionError(
+                f"{path}: the {' and '.join(sorted(wrong))} pass was another teacher's, or had "
+                "other options; take those, or --overwrite"
+            )
+        passes = {**before, **passes}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, json.dumps(passes, indent=2, ensure_ascii=False) + "\n")
+
+
+def _hear(
+    job: Job, teacher: Teacher, records: Sequence[Record], rows: RowFile, *,
+    report: Callable[[Tally], None], warn: Callable[[str], None],
+) -> None:  # fmt: skip
+    """One pass: a durable row for each record."""
+    if not teacher.remote:
+        settings = Settings(teacher.model, None, job.threads, teacher.options)
+        plan = Plan(settings, workers=job.workers, segments=True)
+        run_batch(records, rows, plan, report=report, warn=warn)
+        return
+    todo = records[rows.done :]
+    found = RemoteTeacher(str(teacher.model)).predict(todo)
+    for record, prediction in zip(todo, found, strict=True):
+        rows.append([render_row(record, prediction, segments=True)])
+        if prediction.error:
+            warn(f"line {record.number}: {prediction.error}")
+        report(Tally(rows.done, rows.failed, len(records), audio=prediction.seconds))
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _labels(records: Sequence[Record], first: Path) -> list[Label]:
+    """The clips of the first pass, in the order of the recordings and of time."""
+    labels = []
+    for record, row in zip(records, _rows(first), strict=True):
+        begin = max(record.begin, 0.0)
+        whole = Label(record.audio, record.path, begin, max(record.end, begin), extra=record.extra)
+        if "error" in row:
+            labels.append(dataclasses.replace(whole, error=row["error"]))
+        labels += [
+            dataclasses.replace(
+                whole, begin=segment["start"], end=segment["end"], text=segment["text"],
+                confidence=segment["confidence"], flags=tuple(segment["flags"]),
+            )
+            for segment in row["segments"]
+        ]  # fmt: skip
+    return labels
+
+
+def _write(job: Job, labels: Iterable[Label], passes: dict[str, Any]) -> Labelled:
+    who = passes["first"]
+    name = who.get("address") or f"{who['model']}@{who['sha256'][:12]}"
+    kept, dropped = [], []
+    reasons: Counter[str] = Counter()
+    seconds = 0.0
+    for one in labels:
+        row = _row(one, job.output.parent, name)
+        reason = objection(one, job.limits)
+        if reason is None:
+            kept.append(row)
+            seconds += one.seconds
+        else:
+            reasons[reason] += 1
+            dropped.append({**row, "reason": reason, "second": one.second, "error": one.error})
+    made = Labelled(len(kept), seconds, dict(reasons))
+    provenance = {
+        "program": f"ark-asr {__version__}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "passes": passes,
+        "limits": dataclasses.asdict(job.limits),
+        "recordings": len(job.records),
+        "kept": {"clips": made.kept, "hours": round(seconds / 3600, 4)},
+        "dropped": made.dropped,
+    }
+    _replace(job.beside(".dropped.jsonl"), _lines(dropped))
+    _replace(job.beside(".provenance.json"), json.dumps(provenance, indent=2) + "\n")
+    _replace(job.output, _lines(kept))
+    return made
+
+
+def _row(one: Label, folder: Path, teacher: str) -> dict[str, Any]:
+    """A line of a manifest; the path is relative to it, as training reads it."""
+    return {
+        **dict(one.extra),
+        "audio": os.path.relpath(one.path, folder),
+        "text": one.text,
+        "begin_time": one.begin,
+        "end_time": one.end,
+        "duration": round(one.seconds, 3),
+        "confidence": one.confidence,
+        "agreement": None if one.agreement is None else round(one.agreement, 4),
+        "teacher": teacher,
+    }
+
+
+def _lines(rows: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
