@@ -108,7 +108,7 @@ def measure(student: Tensor, target: Target, how: Divergence) -> Measured:
         p, q = p_chosen.log_softmax(-1), q_chosen.log_softmax(-1)
         counts = size > 1  # over a single id there is nothing to compare
     else:
-        inside = torch.zeros_like(target.known).scatter(-1, ids, valid)
+        inside = torch.zeros_like(target.known).scatter(-1, ids, value=True) & target.known
         p_rest = torch.logaddexp(p.masked_fill(inside, NEVER).logsumexp(-1), tail)
         q_rest = q.masked_fill(inside, NEVER).logsumexp(-1)
         left = (target.shared.sum(-1) > size)[:, None]

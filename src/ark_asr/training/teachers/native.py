@@ -37,7 +37,7 @@ def open_model(kind: str, folder: Path, device: str, dtype: str) -> Any:  # noqa
         model = getattr(transformers, kind).from_pretrained(
             folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - the formats raise errors of their own
         line = str(error).strip().splitlines()[0]
         raise ModelFormatError(f"{folder}: not a model for {kind} ({line})") from None
     return model.to(device).eval().requires_grad_(False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
@@ -68,25 +69,32 @@ class Qwen3AsrTeacher:
         self, sounds: Sequence[FloatArray], texts: Sequence[Sequence[int]]
     ) -> list[Scores]:  # fmt: skip
         """See ``Teacher``."""
-        asked = self.processor.apply_transcription_request(
-            list(sounds), language=self.language, processor_kwargs={"padding_side": "left"}
-        )
-        prompts = asked["input_ids"]
-        written = pad_sequence(
-            [torch.tensor(text, dtype=torch.long) for text in texts], batch_first=True
-        )
-        longest = written.shape[1]
-        heard = torch.cat([asked["attention_mask"], torch.ones_like(written)], 1)
-        device = self.model.lm_head.weight.device
+        # Each clip for itself: padding sound before the log-mel would change its last frames.
+        asked = [
+            self.processor.apply_transcription_request([sound], language=self.language)
+            for sound in sounds
+        ]
+        prompts = _joined([one["input_ids"][0] for one in asked], "left")
+        mask = _joined([one["attention_mask"][0] for one in asked], "left")
+        mels = _joined([one["input_features"][0].T for one in asked]).transpose(1, 2)
+        frames = _joined([one["input_features_mask"][0] for one in asked])
+        written = _joined([torch.tensor(text, dtype=torch.long) for text in texts])
+        heard = torch.cat([mask, torch.ones_like(written)], 1)
+        weight = self.model.lm_head.weight
         with torch.no_grad():
             logits = self.model(
-                input_ids=torch.cat([prompts, written], 1).to(device),
-                attention_mask=heard.to(device),
+                input_ids=torch.cat([prompts, written], 1).to(weight.device),
+                attention_mask=heard.to(weight.device),
                 # Prompts are padded at the left, which must not move what follows.
-                position_ids=functional.relu(heard.cumsum(1) - 1).to(device),
-                input_features=asked["input_features"].to(self.model.lm_head.weight),
-                input_features_mask=asked["input_features_mask"].to(device),
+                position_ids=functional.relu(heard.cumsum(1) - 1).to(weight.device),
+                input_features=mels.to(weight),
+                input_features_mask=frames.to(weight.device),
                 use_cache=False,
-                logits_to_keep=longest + 1,
+                logits_to_keep=written.shape[1] + 1,
             ).logits
         return [Scores(logits[i, : len(text) + 1].float()) for i, text in enumerate(texts)]
+
+
+def _joined(rows: list[Tensor], side: str = "right") -> Tensor:
+    """Rows of different length as one batch, filled with zeros."""
+    return pad_sequence(rows, batch_first=True, padding_side=side)
