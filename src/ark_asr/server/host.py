@@ -81,6 +81,7 @@ class Model:
         languages: ISO 639 codes that it was trained for; empty if that is not known.
         loaded: It, while it is.
         loading: What loads it, while that goes on.
+        waiting: Requests that wait for that.
         error: Why it could not be loaded.
     """
 
@@ -88,6 +89,7 @@ class Model:
     languages: tuple[str, ...]
     loaded: Loaded | None = None
     loading: asyncio.Task[Problem | None] | None = None
+    waiting: int = 0
     error: str | None = None
 
     @property
@@ -172,6 +174,15 @@ class Host:
             Problem: 404: there is none; 503: it cannot be loaded, or not now.
         """
         model = self.find(name)
+        model.waiting += (
+            1  # two that have no room beside each other would unload each other for ever
+        )
+        try:
+            return await self._loaded(model)
+        finally:
+            model.waiting -= 1
+
+    async def _loaded(self, model: Model) -> Loaded:
         while not self._stopped:
             if model.loaded is not None:
                 return model.loaded
@@ -270,12 +281,9 @@ class Host:
         return [*self._given, *self._installed.values()]
 
     def _idle(self) -> list[Model]:
-        """Loaded models that nobody uses, but never the first."""
-        return [
-            model
-            for model in self._all
-            if model is not self.first and model.loaded and not model.loaded.users
-        ]
+        """Loaded models that nobody uses or is about to, but never the first."""
+        others = (model for model in self._all if model is not self.first and not model.waiting)
+        return [model for model in others if model.loaded and not model.loaded.users]
 
     def _size_with(self, more: Model) -> int:
         return sum(model.folder.size for model in self._all if model.loaded or model is more)

@@ -1,0 +1,316 @@
+"""Long jobs over HTTP: taken at once, followed, fetched, given up, and resumed after a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from ark_asr import TranscribeOptions
+from ark_asr.audio import load_audio
+from ark_asr.server.keys import add_key
+from ark_asr.writers import FORMATS, get_writer, parse_transcripts
+from serving import serving, write_wav
+
+USUAL = TranscribeOptions(words=True)
+
+
+def send(url, recording, headers=None, **fields):
+    files = {"file": (recording.name, recording.read_bytes())}
+    return httpx.post(f"{url}/jobs", files=files, data=fields, headers=headers, timeout=60)
+
+
+def told(url, job, after=None, headers=None):
+    """All events of a job: name, number and data."""
+    headers = {**(headers or {}), **({"Last-Event-ID": str(after)} if after else {})}
+    with httpx.stream("GET", f"{url}/jobs/{job}/events", headers=headers, timeout=60) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        for block in answer.read().decode().strip().split("\n\n"):
+            if block.startswith(":"):
+                continue
+            lines = dict(line.split(": ", 1) for line in block.split("\n"))
+            yield lines["event"], lines.get("id"), json.loads(lines["data"])
+
+
+def finished(url, recording, **fields):
+    """The job's record when it is over."""
+    *_, (_, _, record) = told(url, send(url, recording, **fields).json()["id"])
+    return record
+
+
+def result(url, job, form="json", **options):
+    return httpx.get(f"{url}/jobs/{job}/result", params={"format": form}, **options)
+
+
+def alike(one, other):
+    """Equal but for rounding: which clips share a batch moves the last digits of a confidence."""
+    if isinstance(one, float):
+        return one == pytest.approx(other, abs=0.05)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    return one == other
+
+
+@pytest.fixture(scope="module")
+def done(served, talk):
+    return finished(served.url, talk)
+
+
+@pytest.fixture
+def halted(served, monkeypatch):
+    """The engine stands as long as the test lasts."""
+    go_on, decode = threading.Event(), served.scheduler._decode
+
+    def waiting(batch):
+        go_on.wait(60)
+        decode(batch)
+
+    monkeypatch.setattr(served.scheduler, "_decode", waiting)
+    yield
+    for job in httpx.get(f"{served.url}/jobs").json()["data"]:
+        if job["status"] in ("queued", "running"):
+            httpx.delete(f"{served.url}/jobs/{job['id']}")
+    go_on.set()
+
+
+def test_it_is_taken_at_once(served, talk, halted):
+    answer = send(served.url, talk)
+    record = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/jobs/{record['id']}"
+    assert record | {"id": "", "created_at": 0} == {
+        "id": "", "object": "transcription.job", "status": "queued", "created_at": 0,
+        "filename": talk.name, "model": "ark-mini", "seconds_done": 0.0, "seconds_total": None,
+        "queue_position": 1, "error": None,
+    }  # fmt: skip
+    assert abs(record["created_at"] - time.time()) < 60
+    listed = httpx.get(f"{served.url}/jobs").json()
+    assert listed["object"] == "list"
+    assert record["id"] in [job["id"] for job in listed["data"]]
+    early = result(served.url, record["id"])
+    assert (early.status_code, early.json()["error"]["code"]) == (409, "no_result")
+    assert httpx.get(f"{served.url}/health").status_code == 200
+
+
+def test_its_result_is_what_the_library_says(served, talk, done, recognizer):
+    expected = replace(recognizer.transcribe(talk, USUAL), source=talk.name, timings=None)
+    assert (done["status"], done["seconds_done"]) == ("done", done["seconds_total"])
+    answer = result(served.url, done["id"])
+    assert answer.headers["content-type"] == "application/json"
+    assert alike(answer.json(), json.loads(get_writer("json").render(expected)))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_its_result_in_every_format(served, talk, done, form):
+    answer = result(served.url, done["id"], form)
+    (transcript,) = parse_transcripts(result(served.url, done["id"]).content, "")
+    rendered = get_writer(form).render(transcript)
+    assert answer.content == (rendered if isinstance(rendered, bytes) else rendered.encode())
+    assert f"filename*=UTF-8''{talk.stem}.{form}" in answer.headers["content-disposition"]
+
+
+def test_its_events_are_the_segments_in_order_and_how_far_it_is(served, talk, done):
+    events = list(told(served.url, send(served.url, talk).json()["id"]))
+    assert [name for name, _, _ in events][-1] == "done"
+    segments = [(number, data) for name, number, data in events if name == "segment"]
+    found = result(served.url, events[-1][2]["id"]).json()["segments"]
+    assert [data for _, data in segments] == found
+    assert alike(found, result(served.url, done["id"]).json()["segments"])
+    assert [number for number, _ in segments] == [str(n + 1) for n in range(len(segments))]
+    progress = [data for name, _, data in events if name == "progress"]
+    assert [one["seconds_done"] for one in progress] == sorted(
+        one["seconds_done"] for one in progress
+    )
+    assert progress[-1]["speed"] > 0
+    assert progress[-1]["seconds_total"] == pytest.approx(15.0, abs=0.1)
+    assert progress[-1]["seconds_left"] >= 0
+
+
+def test_who_comes_back_gets_only_what_he_has_not_seen(served, done):
+    everything = list(told(served.url, done["id"]))
+    assert list(told(served.url, done["id"], after=2)) == everything[2:]
+
+
+def test_without_words_if_asked(served, hello):
+    job = finished(served.url, hello, **{"timestamp_granularities[]": "segment"})
+    assert [s["words"] for s in result(served.url, job["id"]).json()["segments"]] == [[]]
+
+
+def test_what_is_no_recording_is_a_job_that_failed(served, tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"hello, this is text")
+    record = finished(served.url, tmp_path / "a.wav")
+    assert (record["status"], record["error"]["code"]) == ("failed", "invalid_audio")
+    answer = result(served.url, record["id"])
+    assert answer.status_code == 409
+    assert record["error"]["message"] in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "param"),
+    [
+        ({"response_format": "srt"}, 400, "response_format"),
+        ({"stream": "true"}, 400, "stream"),
+        ({"include[]": "logprobs"}, 400, "include"),
+        ({"language": "de"}, 400, "language"),
+        ({"speakers": "true"}, 400, "speakers"),
+        ({"prompt": "x"}, 400, "prompt"),
+        ({"max_new_tokens": "0"}, 400, "max_new_tokens"),
+        ({"beam": "4"}, 400, "beam"),
+        ({"model": "other"}, 404, "model"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_at_once(served, hello, fields, status, param):
+    answer = send(served.url, hello, **fields)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
+
+
+def test_an_empty_recording_and_an_unknown_format_are_refused(served, done, tmp_path):
+    (tmp_path / "a.wav").touch()
+    assert "0 bytes" in send(served.url, tmp_path / "a.wav").json()["error"]["message"]
+    answer = result(served.url, done["id"], "pdf")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "format")
+
+
+def test_it_can_be_forgotten(served, hello):
+    name = finished(served.url, hello)["id"]
+    url = f"{served.url}/jobs/{name}"
+    assert httpx.delete(url).json()["deleted"] is True
+    for answer in (httpx.get(url), result(served.url, name), httpx.delete(url)):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "job_not_found")
+
+
+def test_who_listens_to_a_job_that_is_deleted_is_told(served, talk, halted):
+    name = send(served.url, talk).json()["id"]
+    with httpx.stream("GET", f"{served.url}/jobs/{name}/events", timeout=60) as answer:
+        parts = answer.iter_text()
+        assert "event: progress" in next(parts)
+        httpx.delete(f"{served.url}/jobs/{name}")
+        assert "job_not_found" in "".join(parts)
+
+
+def test_cancelling_frees_the_engine_within_one_step(served, talk, monkeypatch):
+    engine = served.app.state.service.host.first.loaded.recognizer._engine
+    step, steps = engine.step, []
+    name = send(served.url, talk).json()["id"]
+
+    def cancelling(state, tokens):
+        steps.append(tokens)
+        if len(steps) == 2:  # in the middle of a clip: the answer comes while the engine stands
+            steps.append(httpx.post(f"{served.url}/jobs/{name}/cancel", timeout=30).json())
+        return step(state, tokens)
+
+    monkeypatch.setattr(engine, "step", cancelling)
+    *_, (last, _, record) = told(served.url, name)
+    assert (last, record["status"]) == ("cancelled", "cancelled")
+    # Whatever is decoded now belongs to somebody else: the engine has not made one more step.
+    before = len(steps)
+    monkeypatch.setattr(engine, "step", step)
+    assert finished(served.url, talk)["status"] == "done"
+    assert before == 3
+    assert steps[2]["status"] == "cancelled"
+
+
+def test_short_requests_go_first(served, talk, hello):
+    """A job of many clips does not keep a request waiting until it is done."""
+    job = send(served.url, talk).json()["id"]
+    files = {"file": (hello.name, hello.read_bytes())}
+    answer = httpx.post(f"{served.url}/v1/audio/transcriptions", files=files, timeout=60)
+    assert answer.status_code == 200
+    assert [name for name, _, _ in told(served.url, job)][-1] == "done"
+    assert served.scheduler.waiting == 0
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory):
+    """A server with keys, little room, and a short memory."""
+    keys = tmp_path_factory.mktemp("keys") / "keys.txt"
+    names = {name: {"Authorization": f"Bearer {add_key(keys, name)}"} for name in ("ann", "bob")}
+    with serving(keys=keys, max_jobs=4, max_job_bytes=1 << 20, keep_results=2.0) as served:
+        served.names = names
+        yield served
+
+
+def test_each_sees_his_own_jobs_only(narrow, hello):
+    ann, bob = narrow.names["ann"], narrow.names["bob"]
+    name = send(narrow.url, hello, ann).json()["id"]
+    assert httpx.get(f"{narrow.url}/jobs").status_code == 401
+    assert [job["id"] for job in httpx.get(f"{narrow.url}/jobs", headers=ann).json()["data"]] == [
+        name
+    ]
+    assert httpx.get(f"{narrow.url}/jobs", headers=bob).json()["data"] == []
+    url = f"{narrow.url}/jobs/{name}"
+    answers = [httpx.get(f"{url}{end}", headers=bob) for end in ("", "/result", "/events")]
+    answers += [httpx.post(f"{url}/cancel", headers=bob), httpx.delete(url, headers=bob)]
+    assert {answer.status_code for answer in answers} == {404}
+    assert list(told(narrow.url, name, headers=ann))[-1][0] == "done"
+    # A job that is over is forgotten after a while, without anybody asking.
+    for _ in range(100):
+        if httpx.get(url, headers=ann).status_code == 404:
+            break
+        time.sleep(0.1)
+    assert httpx.get(f"{narrow.url}/jobs", headers=ann).json()["data"] == []
+
+
+def test_their_number_and_size_are_bounded(narrow, hello, tmp_path):
+    ann = narrow.names["ann"]
+    large = tmp_path / "large.wav"
+    large.write_bytes(hello.read_bytes() + b"\0" * (1 << 20))
+    answer = send(narrow.url, large, ann)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "jobs_full")
+    statuses = [send(narrow.url, hello, ann).status_code for _ in range(3)]
+    assert statuses == [202, 202, 429]  # half of four are hers
+    assert send(narrow.url, hello, narrow.names["bob"]).status_code == 202
+
+
+@contextmanager
+def program(*arguments):
+    """A server in a process of its own: its address."""
+    command = [sys.executable, "-m", "ark_asr", "serve", "--port", "0", "--threads", "1"]
+    command += map(str, arguments)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            process.url = re.search(r"http://\S+", process.stderr.readline())[0]
+            yield process
+        finally:
+            process.kill()
+            process.stderr.read()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_killed_server_goes_on_where_it_was(root, tmp_path, served):
+    sound = load_audio(root / "samples" / "minute.flac")
+    recording = write_wav(tmp_path / "minute.wav", sound.samples)
+    kept = tmp_path / "jobs.db"
+    with program("--jobs", kept) as server:
+        name = send(server.url, recording).json()["id"]
+        with httpx.stream("GET", f"{server.url}/jobs/{name}/events", timeout=60) as answer:
+            for line in answer.iter_lines():
+                if line == "id: 4":
+                    os.kill(server.pid, signal.SIGKILL)
+                    break
+    assert kept.stat().st_mode & 0o077 == 0
+    with program("--jobs", kept) as server:
+        *_, (last, _, record) = told(server.url, name)
+        found = result(server.url, name).json()
+        metrics = httpx.get(f"{server.url}/metrics").text
+    assert (last, record["filename"]) == ("done", recording.name)
+    undisturbed = finished(served.url, recording)
+    assert alike(found, result(served.url, undisturbed["id"]).json())
+    # What was finished has not been decoded again.
+    spoken = [segment["end"] - segment["start"] for segment in found["segments"]]
+    engine = float(re.search(r"^ark_asr_engine_audio_seconds (\S+)", metrics, re.MULTILINE)[1])
+    assert engine < sum(spoken[4:]) + 0.1
+    # The recording is not kept: a second of it would be larger than all that is left.
+    assert kept.stat().st_size < recording.stat().st_size / 4
