@@ -88,6 +88,7 @@ async def read_form(
     for name, value in parsed.multi_items():
         if isinstance(value, UploadFile):
             if name != file_field:
+                await value.close()
                 message = f"{name}: a file belongs into the field {file_field!r}"
                 raise Problem(400, message, name)
             file = Upload(value.filename or "upload", await value.read())

@@ -51,6 +51,8 @@ def create_app(backend: ArkSTTBackend, settings: Settings, threshold: float = TH
     async def transcribe(request: Request) -> dict[str, Any]:
         """Write down the file ``audio`` of a multipart form."""
         nonlocal here
+        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+            raise _missing()
         if here >= MOST_WAITING:
             raise Problem(503, f"{here} requests are here; try again", headers={"Retry-After": "2"})
         here += 1
@@ -88,10 +90,14 @@ def _threshold(form: Form, usual: float) -> float:
 
 def _audio(form: Form) -> bytes:
     if form.file is None:
-        raise Problem(422, "audio: field required, a file")
+        raise _missing()
     if not form.file.data:
         raise Problem(400, "Empty audio file")
     return form.file.data
+
+
+def _missing() -> Problem:
+    return Problem(422, "audio: a file of a multipart form is required")
 
 
 def _record(result: STTResult) -> dict[str, Any]:
