@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ark_asr.batch.predict import Settings, predict
 from ark_asr.batch.records import Prediction, Record, render_row
-from ark_asr.batch.rows import RowFile
 from ark_asr.errors import OptionError
 from ark_asr.models.store import resolve
 
@@ -84,9 +84,62 @@ class Plan:
             raise OptionError(f"max_audio_seconds is {most:g}; it must be positive")
 
 
+class Rows(Protocol):
+    """Where rows go: a `RowFile` or `ShardFolder`."""
+
+    @property
+    def done(self) -> int:
+        """Rows that are there and stay."""
+
+    @property
+    def failed(self) -> int:
+        """Those that were there before and have an error."""
+
+    @property
+    def todo(self) -> Sequence[Record]:
+        """Records that have no row yet, in the order in which rows are to come."""
+
+    def append(self, rows: Iterable[str]) -> None:
+        """Take rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Rows of some records that follow each other.
+
+    Attributes:
+        lines: Without newlines.
+        failed: How many of them have an error.
+        complaints: One line for each recording that is damaged or cannot be used.
+        stopped: Why there is no row for the record after them; ``None`` if nothing stopped.
+    """
+
+    lines: tuple[str, ...]
+    failed: int
+    complaints: tuple[str, ...]
+    stopped: str | None
+
+
+def write_rows(records: Sequence[Record], predictions: Sequence[Prediction], plan: Plan) -> Written:
+    """The rows of records whose predictions are there."""
+    lines: list[str] = []
+    complaints: list[str] = []
+    failed, stopped = 0, None
+    for record, prediction in zip(records, predictions, strict=True):
+        complaints += prediction.warnings
+        if prediction.error is not None:
+            complaints.append(f"line {record.number}: {prediction.error}")
+            if plan.fail_fast:
+                stopped = complaints[-1]
+                break
+            failed += 1
+        lines.append(render_row(record, prediction, segments=plan.segments))
+    return Written(tuple(lines), failed, tuple(complaints), stopped)
+
+
 def run_batch(
     records: Sequence[Record],
-    rows: RowFile,
+    rows: Rows,
     plan: Plan,
     *,
     report: Callable[[Tally], None] = lambda _: None,
@@ -106,7 +159,7 @@ def run_batch(
         OptionError: An option makes no sense, or the output cannot be written.
     """
     tally = Tally(rows.done, rows.failed, len(records))
-    todo = records[rows.done :]
+    todo = rows.todo
     if not todo:
         return tally
     began = time.perf_counter()
@@ -120,34 +173,31 @@ def run_batch(
     with ExitStack() as stack:
         position = 0
         for group in _groups(todo, plan, heard, stack):
-            chosen = todo[position : position + len(group)]
+            written = write_rows(todo[position : position + len(group)], group, plan)
             position += len(group)
-            lines, failed, stopped = [], 0, None
-            for record, prediction in zip(chosen, group, strict=True):
-                for line in prediction.warnings:
-                    warn(line)
-                if prediction.error is not None:
-                    line = f"line {record.number}: {prediction.error}"
-                    warn(line)
-                    if plan.fail_fast:
-                        stopped = line
-                        break
-                    failed += 1
-                lines.append(render_row(record, prediction, segments=plan.segments))
-            if lines:
-                rows.append(lines)
+            for line in written.complaints:
+                warn(line)
+            if written.lines:
+                rows.append(written.lines)
             tally = replace(
                 tally,
                 rows=rows.done,
-                failed=tally.failed + failed,
-                fresh=tally.fresh + len(lines),
+                failed=tally.failed + written.failed,
+                fresh=tally.fresh + len(written.lines),
                 elapsed=time.perf_counter() - began,
-                stopped=stopped,
+                stopped=written.stopped,
             )
             report(tally)
-            if stopped is not None:
+            if written.stopped is not None:
                 break
     return tally
+
+
+def chunk_size(plan: Plan, records: int) -> int:
+    """How many of so many records a process is given at a time."""
+    most = _BATCHES_IN_CHUNK * plan.settings.options.batch_size
+    fair = -(-records // (2 * plan.workers))
+    return max(min(most, fair), 1)
 
 
 def _groups(
@@ -161,10 +211,6 @@ def _groups(
     resolve(plan.settings.model)  # before any process is started
     # More threads than cores only get into each other's way.
     threads = plan.settings.threads or max((os.cpu_count() or 1) // plan.workers, 1)
-    workers = stack.enter_context(
-        Workers(replace(plan.settings, threads=threads), plan.workers, memory=plan.memory,
-                heard=heard)
-    )  # fmt: skip
-    most = _BATCHES_IN_CHUNK * plan.settings.options.batch_size
-    fair = -(-len(records) // (2 * plan.workers))
-    return workers.predict(records, max(min(most, fair), 1))
+    settings = replace(plan.settings, threads=threads)
+    workers = stack.enter_context(Workers(settings, plan.workers, memory=plan.memory, heard=heard))
+    return workers.predict(records, chunk_size(plan, len(records)))

@@ -1,5 +1,8 @@
 """Where records come from: JSON lines, CSV and TSV, Parquet, or a folder of recordings.
 
+Each may be on this machine or elsewhere (``s3://``, ``gs://``, ...), and a manifest may come in
+several files, named by a pattern.
+
 Everything is checked here, before a model is loaded, and every bad line is named at once.
 """
 
@@ -7,13 +10,15 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from importlib import import_module
-from pathlib import Path
+from io import TextIOWrapper
+from pathlib import Path, PurePath
 from typing import Any
 
+from ark_asr.batch.places import beneath, exists, is_remote, join, matching, open_read, parent
 from ark_asr.batch.records import Fields, Record, parse_json, parse_record
 from ark_asr.errors import ManifestError, MissingExtraError, OptionError
 
@@ -28,14 +33,15 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def read_manifest(
-    source: str, fields: Fields | None = None, *, audio_root: Path | None = None
+    source: str, fields: Fields | None = None, *, audio_root: Path | str | None = None
 ) -> list[Record]:
     """All records of a manifest.
 
     Args:
         source: A ``.jsonl`` (or any other text of JSON lines), ``.csv``, ``.tsv`` or ``.parquet``
-            file, a folder, whose recordings are then taken in order of their paths, or ``-`` for
-            JSON lines on standard input.
+            file or a pattern that several fit, a folder, whose recordings are then taken in order
+            of their paths (elsewhere its address ends in ``/``), or ``-`` for JSON lines on
+            standard input. Lines of several files are counted on from one to the next.
         fields: Names of its keys or columns.
         audio_root: Folder that relative paths are in. Without it they are looked for in the current
             folder, as the published script does, and else beside the manifest.
@@ -45,26 +51,47 @@ def read_manifest(
         MissingExtraError: Parquet needs the extra ``batch``.
     """
     fields = fields or Fields()
-    path = Path(source)
-    where = "standard input" if source == STDIN else source
-    if source != STDIN and path.is_dir():
-        return _folder(path)
-    folder = Path() if source == STDIN else path.parent
-    records, problems = [], []
-    try:
-        for number, data in _lines(source):
-            try:
-                value = parse_json(data) if isinstance(data, bytes) else data
-                if not isinstance(value, Mapping):
-                    raise OptionError(f"must be a JSON object, not {value!r:.60}")  # noqa: TRY301
-                record = parse_record(value, number, fields)
-                records.append(replace(record, path=_place(record.audio, folder, audio_root)))
-            except OptionError as error:
-                problems.append(f"  line {number}: {error}")
-    except OSError as error:
-        raise OptionError(f"{where}: cannot be read ({error.strerror or error})") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise OptionError(f"{where}: cannot be read ({error})") from None
+    if source == STDIN:
+        return _read([source], "standard input", fields, audio_root)
+    if not is_remote(source) and Path(source).is_dir():
+        paths = [str(path) for path in recordings_in(Path(source))]
+        return _of_folder(source, paths)
+    if is_remote(source) and source.endswith("/"):
+        return _of_folder(source, [it for it in beneath(source) if _has_sound(it)])
+    if _is_pattern(source) and not exists(source):
+        files = matching(source)
+        if not files:
+            raise OptionError(f"{source}: no file fits this pattern")
+        return _read(files, source, fields, audio_root)
+    return _read([source], source, fields, audio_root)
+
+
+def _read(
+    files: Sequence[str], where: str, fields: Fields, audio_root: Path | str | None
+) -> list[Record]:
+    """Records of one manifest, or of several as if they were one."""
+    records: list[Record] = []
+    problems: list[str] = []
+    before = 0  # lines of the files that came earlier
+    for source in files:
+        folder = "" if source == STDIN else parent(source)
+        name = f"{source}: " if len(files) > 1 else ""
+        number = 0
+        try:
+            for number, data in _lines(source):
+                try:
+                    value = parse_json(data) if isinstance(data, bytes) else data
+                    if not isinstance(value, Mapping):
+                        raise OptionError(f"must be a JSON object, not {value!r:.60}")  # noqa: TRY301
+                    record = parse_record(value, before + number, fields)
+                    records.append(replace(record, path=_place(record.audio, folder, audio_root)))
+                except OptionError as error:
+                    problems.append(f"  {name}line {number}: {error}")
+        except OSError as error:
+            raise OptionError(f"{source}: cannot be read ({error.strerror or error})") from None
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise OptionError(f"{source}: cannot be read ({error})") from None
+        before += number
     if problems:
         count = f"{len(problems)} bad line" + "s" * (len(problems) > 1)
         rest = len(problems) - _MOST_PROBLEMS
@@ -75,6 +102,18 @@ def read_manifest(
     return records
 
 
+def recordings_in(folder: Path) -> list[Path]:
+    """All recordings beneath a folder, by their suffix, in the order of their paths.
+
+    Raises:
+        OptionError: There are none.
+    """
+    files = sorted(file for file in folder.rglob("*") if _has_sound(file.name) and file.is_file())
+    if not files:
+        raise OptionError(f"{folder}: has no recordings in it")
+    return files
+
+
 def missing_recordings(records: Iterable[Record]) -> list[Record]:
     """Records whose recording is not where the manifest says."""
     return [record for record in records if not _exists(record.path)]
@@ -82,20 +121,24 @@ def missing_recordings(records: Iterable[Record]) -> list[Record]:
 
 def _exists(path: str) -> bool:
     try:
-        return Path(path).exists()
+        # A question to a store for each recording would take longer than many of them.
+        return is_remote(path) or Path(path).exists()
     except (OSError, ValueError):  # a name too long, or with a null byte
         return False
 
 
-def _folder(path: Path) -> list[Record]:
-    files = sorted(
-        file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file()
-    )
-    if not files:
-        raise OptionError(f"{path}: has no recordings in it")
-    return [
-        Record(number, str(file), str(file), "", -1.0, -1.0) for number, file in enumerate(files, 1)
-    ]
+def _has_sound(name: str) -> bool:
+    return PurePath(name).suffix.lower() in AUDIO_SUFFIXES
+
+
+def _is_pattern(source: str) -> bool:
+    return any(mark in source for mark in "*?[")
+
+
+def _of_folder(folder: str, paths: Sequence[str]) -> list[Record]:
+    if not paths:
+        raise OptionError(f"{folder}: has no recordings in it")
+    return [Record(number, path, path, "", -1.0, -1.0) for number, path in enumerate(paths, 1)]
 
 
 def _lines(source: str) -> Iterator[tuple[int, bytes | Mapping[str, Any]]]:
@@ -103,11 +146,11 @@ def _lines(source: str) -> Iterator[tuple[int, bytes | Mapping[str, Any]]]:
     if source == STDIN:
         yield from _json_lines(sys.stdin.buffer)
         return
-    suffix = Path(source).suffix.lower()
+    suffix = PurePath(source).suffix.lower()
     if suffix == ".parquet":
         yield from _parquet(source)
     elif suffix in {".csv", ".tsv"}:
-        with Path(source).open(encoding="utf-8-sig", newline="") as file:
+        with open_read(source) as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",", strict=True)
             for row in reader:
                 number = reader.line_num
@@ -115,8 +158,8 @@ def _lines(source: str) -> Iterator[tuple[int, bytes | Mapping[str, Any]]]:
                     raise csv.Error(f"line {number} has more cells than the head has names")
                 yield number, row
     else:
-        with Path(source).open("rb") as file:
-            yield from _json_lines(file)
+        with open_read(source) as lines:
+            yield from _json_lines(lines)
 
 
 def _json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -132,7 +175,7 @@ def _parquet(source: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     except ModuleNotFoundError:
         raise MissingExtraError("a Parquet manifest", "batch") from None
     try:
-        with parquet.ParquetFile(source) as file:
+        with open_read(source) as raw, parquet.ParquetFile(raw) as file:
             number = 0
             for batch in file.iter_batches(batch_size=1024):
                 for row in batch.to_pylist():
@@ -146,17 +189,19 @@ def _plain(value: object) -> object:
     return value.isoformat() if isinstance(value, date | datetime) else value
 
 
-def _place(audio: str, folder: Path, root: Path | None) -> str:
+def _place(audio: str, folder: str, root: Path | str | None) -> str:
     """The path of a recording.
 
     Raises:
         OptionError: Two different files could be meant.
     """
     path = Path(audio)
-    if path.is_absolute():
+    if path.is_absolute() or is_remote(audio):
         return audio
     if root is not None:
-        return str(root / path)
+        return join(str(root), audio)
+    if is_remote(folder):
+        return join(folder, audio)
     beside = folder / path
     try:
         here, there = path.exists(), beside.exists()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 
+from ark_asr.batch.places import recording
 from ark_asr.batch.records import Prediction, Record
 from ark_asr.errors import ArkError
 from ark_asr.pipeline import Recognizer, Task
@@ -41,17 +42,22 @@ def predict(
     heard: Callable[[float], None] | None = None,
 ) -> Iterator[list[Prediction]]:
     """Predictions in the order of the records, in groups that have become ready together."""
-    tasks = (_task(record, settings.max_audio_seconds) for record in records)
     for group in recognizer.transcribe_many(
-        tasks, settings.options, batch_seconds=settings.batch_seconds, heard=heard
+        _tasks(records, settings.max_audio_seconds),
+        settings.options,
+        batch_seconds=settings.batch_seconds,
+        heard=heard,
     ):
         yield [_prediction(result) for result in group]
 
 
-def _task(record: Record, most: float | None) -> Task:
-    begin = max(record.begin, 0.0)
-    end = min(record.end if record.end >= 0 else inf, inf if most is None else begin + most)
-    return Task(record.path, begin or None, None if end == inf else end)
+def _tasks(records: Iterable[Record], most: float | None) -> Iterator[Task]:
+    """A recording has been read when the next one is asked for; what was fetched can go then."""
+    for record in records:
+        begin = max(record.begin, 0.0)
+        end = min(record.end if record.end >= 0 else inf, inf if most is None else begin + most)
+        with recording(record.path) as source:
+            yield Task(source, begin or None, None if end == inf else end)
 
 
 def _prediction(result: Transcript | ArkError) -> Prediction:

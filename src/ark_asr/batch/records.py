@@ -4,6 +4,8 @@ Keys and their order are those of the published script: audio, text, pred_text, 
 begin_time, end_time, then every other key of the input, unchanged. One difference, on purpose:
 where the input itself has a key of ours (it is the output of another run), ours wins. The script
 let the old ``pred_text`` overwrite the new one.
+
+Data helpers, batch, evaluation and training read the same record; ``docs/data.md`` describes it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,10 @@ from typing import Any
 
 from ark_asr.errors import OptionError
 from ark_asr.types import Segment
+
+# What a row may say of itself. The number counts up when a key is removed or changes its meaning.
+SCHEMA_KEY = "schema"
+SCHEMA = "ark-asr/record/1"
 
 OURS = frozenset(
     {"audio", "text", "pred_text", "pred_text_raw", "begin_time", "end_time", "segments", "error"}
@@ -59,6 +65,10 @@ class Record:
         """What makes it the same record in input and output."""
         return (self.audio, self.text, self.begin, self.end)
 
+    def field(self, key: str) -> Any:  # noqa: ANN401 - whatever the manifest holds
+        """The value of another key; ``None`` where it has none."""
+        return next((value for name, value in self.extra if name == key), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -83,6 +93,9 @@ def parse_record(data: Mapping[str, Any], number: int, fields: Fields) -> Record
     Raises:
         OptionError: What is wrong with it, without the number of its line.
     """
+    schema = data.get(SCHEMA_KEY)
+    if _is_newer(schema):
+        raise OptionError(f"{SCHEMA_KEY!r} is {schema!r}, but this release reads {SCHEMA!r}")
     audio = data.get(fields.audio)
     if not isinstance(audio, str) or not audio.strip():
         raise OptionError(f"{fields.audio!r} must be a path, {_found(data, fields.audio)}")
@@ -135,6 +148,12 @@ def parse_json(line: bytes) -> Any:  # noqa: ANN401 - whatever the line holds
         raise OptionError(f"is not JSON (column {error.colno}: {error.msg})") from None
     except (ValueError, RecursionError) as error:
         raise OptionError(f"is not JSON ({error})") from None
+
+
+def _is_newer(schema: object) -> bool:
+    """Whether it is another version of ours; a foreign key of that name is nobody's business."""
+    family = SCHEMA.rpartition("/")[0] + "/"
+    return isinstance(schema, str) and schema.startswith(family) and schema != SCHEMA
 
 
 def _no_constant(name: str) -> None:

@@ -45,6 +45,7 @@ class RowFile:
         self.done = 0
         self.failed = 0
         self._target = target
+        self._records = records
         self._replace = False
         if target == STDOUT:
             if resume:
@@ -62,6 +63,11 @@ class RowFile:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def todo(self) -> Sequence[Record]:
+        """Records whose rows are not in the file."""
+        return self._records[self.done :]
 
     def append(self, rows: Iterable[str]) -> None:
         """Write rows (without newlines) and wait until they are on the disk.
@@ -152,25 +158,10 @@ class RowFile:
             number = self.done + 1
             if number > len(records):
                 raise OptionError(f"{self._name}: has more rows than the input; is it another's?")
-            self._compare(line, number, records[self.done])
+            self.failed += has_error(line, number, records[self.done], self._name)
             size += len(line) + 1
             self.done = number
         return size
-
-    def _compare(self, line: bytes, number: int, record: Record) -> None:
-        try:
-            row = parse_json(line)
-        except OptionError as error:
-            raise OptionError(
-                f"{self._name}: line {number} {error}; it cannot be resumed"
-            ) from None
-        keys = ("audio", "text", "begin_time", "end_time")
-        if not isinstance(row, dict) or tuple(row.get(key) for key in keys) != record.identity:
-            raise OptionError(
-                f"{self._name}: line {number} is not of line {record.number} of the input "
-                f"({record.audio}); it is the output of another run"
-            )
-        self.failed += "error" in row
 
     def _read(self) -> Iterator[bytes]:
         """The whole lines; what has no newline at its end was torn."""
@@ -179,6 +170,31 @@ class RowFile:
         while chunk := self._file.read(1 << 20):
             *lines, rest = (rest + chunk).split(b"\n")
             yield from lines
+
+
+def has_error(line: bytes, number: int, record: Record, name: str) -> bool:
+    """Whether the row of a record has an error.
+
+    Args:
+        line: The row.
+        number: Its line in the file.
+        record: What it should be of.
+        name: What the user calls the file.
+
+    Raises:
+        OptionError: It is no row, or that of another record.
+    """
+    try:
+        row = parse_json(line)
+    except OptionError as error:
+        raise OptionError(f"{name}: line {number} {error}; it cannot be resumed") from None
+    keys = ("audio", "text", "begin_time", "end_time")
+    if not isinstance(row, dict) or tuple(row.get(key) for key in keys) != record.identity:
+        raise OptionError(
+            f"{name}: line {number} is not of line {record.number} of the input "
+            f"({record.audio}); it is the output of another run"
+        )
+    return "error" in row
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,7 +1,9 @@
-"""``ark-asr batch``: a manifest in, one row per recording out."""
+"""``ark-asr batch``: a manifest in, one row per recording out, on this machine or on many."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +15,10 @@ from ark_asr.cli.searching import BeamSize, HotwordBoost, Hotwords, Instruction,
 from ark_asr.errors import OptionError
 
 if TYPE_CHECKING:
+    from ark_asr.batch.job import Plan, Tally
     from ark_asr.batch.records import Record
+    from ark_asr.batch.rows import RowFile
+    from ark_asr.batch.shards import ShardFolder
 
 # The published script spells its flags with underscores.
 SETTINGS = {"token_normalize_func": lambda name: name.replace("_", "-")}
@@ -34,10 +39,19 @@ def batch(
             "--input",
             "-i",
             metavar="FILE|DIR|-",
-            help="JSON lines, .csv, .tsv, .parquet (extra 'batch'), or a folder of recordings.",
+            help="JSON lines, .csv, .tsv, .parquet (extra 'batch'), or a folder of recordings; "
+            "also elsewhere (s3://...), or a pattern of several files.",
         ),
     ],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE|-", help="JSON lines.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE|DIR/|-",
+            help="JSON lines; a folder of files of them if it ends in /.",
+        ),
+    ],
     model: Annotated[
         str | None,
         typer.Option(
@@ -63,7 +77,13 @@ def batch(
     batch_seconds: Annotated[
         float, typer.Option(metavar="S", help="Most seconds of sound decoded together.")
     ] = 120.0,
-    workers: Annotated[int, typer.Option(metavar="N", help="Processes, each with a model.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Processes, each with a model. [default: 1; on a cluster all it has cores for]",
+        ),
+    ] = None,
     worker_memory: Annotated[
         float | None,
         typer.Option(metavar="GIB", help="Most memory of each process. [default: no limit]"),
@@ -75,7 +95,15 @@ def batch(
     engine: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="onnx or torch (extra 'torch'). [default: what fits the model]"
+            metavar="NAME",
+            help="onnx or torch (extra 'torch') [default: what fits the model]; ray, ray:onnx or "
+            "ray:torch (extra 'ray') for many machines.",
+        ),
+    ] = None,
+    shard_rows: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Rows of each file, if the output has several. [default: 256]"
         ),
     ] = None,
     max_new_tokens: Annotated[
@@ -102,7 +130,7 @@ def batch(
     hotword_boost: HotwordBoost = None,
     instruction: Instruction = None,
     audio_root: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="DIR",
             help="Folder of relative paths. [default: the current one, else the manifest's]",
@@ -145,12 +173,12 @@ def batch(
     written stay, whatever happens; --resume goes on after them.
     """
     with outcome():
-        from ark_asr.batch.job import Plan, run_batch
+        from ark_asr.batch.job import Plan
         from ark_asr.batch.manifests import read_manifest
         from ark_asr.batch.predict import Settings
         from ark_asr.batch.records import Fields
-        from ark_asr.batch.rows import RowFile
         from ark_asr.batch.script_flags import ScriptFlags
+        from ark_asr.batch.shards import is_sharded
         from ark_asr.pipeline.options import check_options
         from ark_asr.types import TranscribeOptions
 
@@ -171,9 +199,10 @@ def batch(
             asr_block_token_id_from, padding_side, attn_impl, dtype,
         )  # fmt: skip
         flags.check(model)
+        cluster, engine = _where(engine)
         plan = Plan(
             Settings(model, engine, threads, options, batch_seconds, max_audio_seconds),
-            workers=workers,
+            workers=1 if workers is None else workers,
             memory=None if worker_memory is None else int(worker_memory * _GIB),
             fail_fast=fail_fast,
             segments=segments,
@@ -183,16 +212,69 @@ def batch(
         fields = Fields(audio_field, text_field, begin_field, end_field)
         records = read_manifest(input_, fields, audio_root=audio_root)
         _name_missing(records, fail_fast=fail_fast)
-        with RowFile(output, records, resume=resume, overwrite=overwrite) as rows:
-            line = BatchLine(show=not quiet)
-            try:
-                tally = run_batch(records, rows, plan, report=line.update, warn=line.say)
-            finally:
-                line.close()
+        line = BatchLine(show=not quiet)
+        try:
+            with _open_rows(
+                output, records, shard_rows,
+                sharded=cluster or is_sharded(output), resume=resume, overwrite=overwrite,
+            ) as rows:  # fmt: skip
+                tally = _run(records, rows, plan, line, cluster=cluster, workers=workers)
+        finally:
+            line.close()
         if not quiet:
             say(summary(tally, output))
         if tally.failed or tally.stopped is not None:
             raise typer.Exit(HAS_ERRORS)
+
+
+def _where(engine: str | None) -> tuple[bool, str | None]:
+    """Whether it is on a cluster, and what runs the model there."""
+    place, _, inner = (engine or "").partition(":")
+    return (True, inner or None) if place == "ray" else (False, engine)
+
+
+@contextmanager
+def _open_rows(
+    output: str,
+    records: list[Record],
+    shard_rows: int | None,
+    *,
+    sharded: bool,
+    resume: bool,
+    overwrite: bool,
+) -> Iterator[RowFile | ShardFolder]:
+    from ark_asr.batch.rows import RowFile
+    from ark_asr.batch.shards import SHARD_ROWS, ShardFolder
+
+    if sharded:
+        size = SHARD_ROWS if shard_rows is None else shard_rows
+        yield ShardFolder(output, records, size=size, resume=resume, overwrite=overwrite)
+        return
+    if shard_rows is not None:
+        raise OptionError("--shard-rows is for outputs of several files: a folder (DIR/), a place "
+                          "elsewhere (s3://...), or --engine ray")  # fmt: skip
+    with RowFile(output, records, resume=resume, overwrite=overwrite) as rows:
+        yield rows
+
+
+def _run(
+    records: list[Record],
+    rows: RowFile | ShardFolder,
+    plan: Plan,
+    line: BatchLine,
+    *,
+    cluster: bool,
+    workers: int | None,
+) -> Tally:
+    from ark_asr.batch.shards import ShardFolder
+
+    if cluster and isinstance(rows, ShardFolder):
+        from ark_asr.batch.cluster import run_on_cluster
+
+        return run_on_cluster(rows, plan, workers=workers, report=line.update, warn=line.say)
+    from ark_asr.batch.job import run_batch
+
+    return run_batch(records, rows, plan, report=line.update, warn=line.say)
 
 
 def _same(one: str, other: str) -> bool:
