@@ -59,7 +59,8 @@ class Transcribes(SupportsTranscription):
         if language is None or language in cls.supported_languages:
             return language
         raise VLLMValidationError(
-            f"language {language!r}: not one of {', '.join(cls.supported_languages)}", "language"
+            f"language {language!r}: not one of {', '.join(cls.supported_languages)}",
+            parameter="language",
         )
 
     @classmethod
@@ -98,11 +99,11 @@ class Transcribes(SupportsTranscription):
             raise VLLMValidationError(
                 "hotwords need a beam search that vLLM does not have; `ark-asr transcribe "
                 "--hotwords` does them",
-                "hotwords",
+                parameter="hotwords",
             )
         instruction = stt_params.request_prompt or INSTRUCTION
         if "<|" in instruction:
-            raise VLLMValidationError("a prompt cannot hold control tokens", "prompt")
+            raise VLLMValidationError("a prompt cannot hold control tokens", parameter="prompt")
         tokenizer = cached_tokenizer_from_config(stt_params.model_config)
         text = USER + AUDIO_PART + instruction + ASSISTANT
         return TokensPrompt(

@@ -26,7 +26,14 @@ from ark_asr.audio import LogMel, Source, load_audio
 from ark_asr.errors import AudioError, AudioWarning, ModelFormatError, OptionError
 from ark_asr.modeling.transformers.configuration import ignore_code
 from ark_asr.models.config import FeatureConfig
-from ark_asr.models.tokenizer import ASSISTANT, AUDIO, BEGIN_OF_AUDIO, END_OF_AUDIO, USER
+from ark_asr.models.tokenizer import (
+    ASSISTANT,
+    AUDIO,
+    BEGIN_OF_AUDIO,
+    END_OF_AUDIO,
+    INSTRUCTION,
+    USER,
+)
 from ark_asr.types import FloatArray
 
 Conversation: TypeAlias = Sequence[Mapping[str, Any]]
@@ -34,22 +41,28 @@ AudioSource: TypeAlias = Source | torch.Tensor | Sequence[float]
 
 # How a recording stands in a prompt; the marker becomes as many as it has audio embeddings.
 AUDIO_PART = BEGIN_OF_AUDIO + AUDIO + END_OF_AUDIO
-# The same prompt for programs that render templates. It takes the place of the one that published
-# folders carry, which is not what the models were trained with.
-CHAT_TEMPLATE = (
-    "{%- if messages | length != 1 or messages[0].role != 'user' -%}"
-    "{{ raise_exception(\"a conversation is one message of role 'user'\") }}"
-    "{%- endif -%}"
-    f"{USER}"
-    "{%- for part in messages[0].content -%}"
-    f"{{%- if part.type == 'audio' -%}}{AUDIO_PART}"
-    "{%- elif part.type == 'text' and '<|' in part.text -%}"
-    "{{ raise_exception('text cannot hold control tokens') }}"
-    "{%- elif part.type == 'text' -%}{{ part.text }}"
-    "{%- endif -%}"
-    "{%- endfor -%}"
-    f"{{%- if add_generation_prompt -%}}{ASSISTANT}{{%- endif -%}}"
-)
+# The same prompt for programs that render templates; sound alone gets the instruction of training.
+# It takes the place of the one in published folders, which is not what models were trained with.
+CHAT_TEMPLATE = "".join((
+    "{%- for message in messages -%}",
+    "{%- if not loop.first or message.role != 'user' -%}",
+    "{{ raise_exception('a conversation is one message of role user') }}",
+    "{%- endif -%}",
+    USER,
+    "{%- set ns = namespace(words=false) -%}",
+    "{%- for part in message.content -%}",
+    "{%- if part.type == 'audio' -%}",
+    AUDIO_PART,
+    "{%- elif '<|' in part.text -%}",
+    "{{ raise_exception('text cannot hold control tokens') }}",
+    "{%- else -%}",
+    "{%- set ns.words = true -%}{{ part.text }}",
+    "{%- endif -%}",
+    "{%- endfor -%}",
+    f"{{%- if not ns.words -%}}{INSTRUCTION}{{%- endif -%}}",
+    "{%- endfor -%}",
+    f"{{%- if add_generation_prompt -%}}{ASSISTANT}{{%- endif -%}}",
+))  # fmt: skip
 
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
