@@ -57,7 +57,8 @@ def whisper(folder: Path, seed: int = 0) -> Path:
         lang_to_id={name: tokens[name] for name in ("<|en|>", "<|de|>")},
         task_to_id={name: tokens[f"<|{name}|>"] for name in ("translate", "transcribe")},
         no_timestamps_token_id=tokens["<|notimestamps|>"], begin_suppress_tokens=[end],
-        suppress_tokens=[tokens["<|startoflm|>"]],
+        # Times too: a model that knows what "no times" means does not say any.
+        suppress_tokens=[tokens["<|startoflm|>"], *range(tokens["<|0.00|>"], 256 + len(names))],
     )  # fmt: skip
     processor = WhisperProcessor(WhisperFeatureExtractor(feature_size=80), tokenizer)
     return _save(folder, model, processor)
@@ -236,7 +237,8 @@ def parakeet(folder: Path, kind: str = "tdt", seed: int = 0) -> Path:
     name = kind.upper()
     numbers = {"pad_token_id": tokenizer.pad_token_id, "vocab_size": len(tokenizer)}
     if kind != "ctc":
-        numbers |= {"blank_token_id": 258, "decoder_hidden_size": 16, "num_decoder_layers": 1}
+        numbers |= {"blank_token_id": 258, "decoder_hidden_size": 16, "num_decoder_layers": 1,
+                    "max_symbols_per_step": 2}  # fmt: skip
     config = getattr(transformers, f"Parakeet{name}Config")(
         encoder_config=_parakeet_encoder(), **numbers
     )

@@ -14,6 +14,7 @@ import typer
 
 from ark_asr import __version__
 from ark_asr.cli import batch, models, serve, train
+from ark_asr.cli.bench import bench
 from ark_asr.cli.compare import compare
 from ark_asr.cli.convert_format import convert_format
 from ark_asr.cli.doctor import doctor
@@ -35,6 +36,7 @@ app.command()(live)
 app.command(context_settings=batch.SETTINGS)(batch.batch)
 app.command(context_settings=batch.SETTINGS)(evaluate)
 app.command(context_settings=batch.SETTINGS)(compare)
+app.command(context_settings=batch.SETTINGS)(bench)
 app.command()(doctor)
 app.add_typer(models.app, name="models")
 app.add_typer(serve.app, name="serve")

@@ -123,10 +123,12 @@ def compare(
         records = read_manifest(input_, fields, audio_root=audio_root)
         if not any(record.text.strip() for record in records):
             raise OptionError(f"{input_}: no record has a reference ({text_field!r})")
+        if resample_by and all(dict(one.extra).get(resample_by) is None for one in records):
+            raise OptionError(f"no record of the input has a field {resample_by!r}")
         check_languages(contenders, records, conditions)
         _check_network(contenders, download=download)
         if output is not None:
-            _make_folder(output)
+            _make_folder(output)  # said now, not after hours
 
         busy = load_average()
         outcomes = []

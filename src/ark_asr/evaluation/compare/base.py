@@ -116,4 +116,4 @@ FAMILIES = {
 
 def most_tokens(clip: FloatArray) -> int:
     """More than anyone says in so much time; a system that runs away is stopped there."""
-    return 32 + int(20 * len(clip) / RATE)
+    return 32 + int(12 * len(clip) / RATE)

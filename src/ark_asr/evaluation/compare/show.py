@@ -7,6 +7,7 @@ from html import escape
 
 from ark_asr import __version__
 from ark_asr.evaluation import plots
+from ark_asr.evaluation.columns import aligned
 from ark_asr.evaluation.compare.contenders import Known
 from ark_asr.evaluation.compare.results import Comparison, Row
 from ark_asr.evaluation.report import document, grid
@@ -77,15 +78,15 @@ def catalogue(systems: Iterable[Known]) -> str:
          _yes(one.facts.gated), one.place)
         for one in systems
     ]  # fmt: skip
-    return "\n".join(_aligned(head, rows)) + "\n"
+    return "\n".join(aligned(head, rows)) + "\n"
 
 
 def text(comparison: Comparison) -> str:
     """Lines for a terminal."""
     rows = comparison.rows
-    lines = _aligned(_NUMBERS, numbers(rows)) if numbers(rows) else []
+    lines = aligned(_NUMBERS, numbers(rows)) if numbers(rows) else []
     lines += verdicts(comparison)
-    lines += ["", *_aligned(_FACTS, facts(rows)), ""]
+    lines += ["", *aligned(_FACTS, facts(rows)), ""]
     lines += missing(rows)
     return "\n".join([*lines, *conditions(comparison)]) + "\n"
 
@@ -144,14 +145,6 @@ def _languages(codes: tuple[str, ...] | None) -> str:
 
 def _yes(answer: bool | None) -> str:
     return UNKNOWN if answer is None else "yes" if answer else "no"
-
-
-def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (head, *rows)
-    ]
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
