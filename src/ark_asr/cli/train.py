@@ -15,6 +15,7 @@ app = typer.Typer(help="Train a model (needs the extra 'train').", no_args_is_he
 
 @app.command()
 def supervised(
+    *,
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The recipe's settings.")],
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint of the same run.")
@@ -23,13 +24,36 @@ def supervised(
         bool,
         typer.Option("--skip-bad", help="Count and list unusable recordings instead of stopping."),
     ] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Checkpoint to start from. [default: as the recipe says]"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="For checkpoints, log and curves."),
+    ] = None,
+    train: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Manifest to learn from; may be repeated."),
+    ] = None,
+    dev: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Manifest to score; may be repeated.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key, such as optim.steps=500."),
+    ] = None,
 ) -> None:
     """Learn from recordings with transcripts."""
     with outcome():
         with needs_extra("training", "train"):
             from ark_asr.training import supervised as recipe
+            from ark_asr.training.overrides import Overrides
 
-        recipe.main(config, resume=resume, skip_bad=skip_bad)
+        settings = tuple(set_ or ())
+        overrides = Overrides(start, output, tuple(train or ()), tuple(dev or ()), settings)
+        best = recipe.main(config, resume=resume, skip_bad=skip_bad, overrides=overrides)
+        say(f"the best checkpoint: {best}")
 
 
 @app.command()
@@ -176,3 +200,33 @@ def average(
 
         average_checkpoints(checkpoints, output)
         say(f"{output}: the mean of {len(checkpoints)} checkpoints")
+
+
+@app.command()
+def pack(
+    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="As for training.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="For the shards.")],
+    megabytes: Annotated[float, typer.Option(metavar="N", help="Size of a shard, about.")] = 512.0,
+) -> None:
+    """Put the clips of a manifest into tar shards, for a bucket or a network disk."""
+    with outcome():
+        with needs_extra("training", "train"):
+            from ark_asr.training import shards
+
+        if not megabytes > 0:
+            raise OptionError(f"--megabytes is {megabytes:g}; it must be positive")
+        count = shards.pack(manifest, output, megabytes=megabytes)
+        say(f"{output / shards.MANIFEST}: {count} shards")
+
+
+@app.command()
+def index(
+    tars: Annotated[list[Path], typer.Argument(metavar="TAR...", help="In WebDataset's form.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The manifest.")],
+) -> None:
+    """Make a manifest of the clips in tar shards of other people."""
+    with outcome():
+        with needs_extra("training", "train"):
+            from ark_asr.training import shards
+
+        say(f"{output}: {shards.index(tars, output)} clips")

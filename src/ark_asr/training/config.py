@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from ark_asr.errors import OptionError
+from ark_asr.training.overrides import Overrides
 from ark_asr.training.tables import build
 
+_NONE = Overrides()
 PARTS = ("encoder", "adapter", "decoder")
 
 
@@ -200,13 +202,13 @@ class TrainConfig:
     scale: ScaleConfig = dataclasses.field(default_factory=ScaleConfig)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path, overrides: Overrides = _NONE) -> Self:
         """Read a TOML file; relative paths in it are relative to it.
 
         Raises:
             OptionError: No such file, not TOML, or a key that is unknown, missing or mistyped.
         """
-        return cls.from_table(read_recipe(path), Path(path))
+        return cls.from_table(overrides.apply(read_recipe(path)), Path(path))
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], path: Path) -> Self:
@@ -222,6 +224,10 @@ class TrainConfig:
     def path(self, name: str) -> Path:
         """A path of the recipe, which is relative to the recipe's own folder."""
         return (Path(self.base) / Path(name).expanduser()).resolve()
+
+    def place(self, name: str) -> str:
+        """The same of a manifest, which may be an address such as ``s3://bucket/train.jsonl``."""
+        return name if "://" in name else str(self.path(name))
 
     def as_written(self) -> dict[str, Any]:
         """All values, defaults included, with paths as the recipe has them."""

@@ -7,6 +7,7 @@ its row, so a run that goes on from a checkpoint sees what an uninterrupted one 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import wave
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from ark_asr.errors import ArkError, OptionError
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.training.augment import change_sound, mask_mel
 from ark_asr.training.config import AugmentConfig
+from ark_asr.training.places import beside, is_remote, read_bytes, read_text
 from ark_asr.types import FloatArray
 
 IGNORED = -100
@@ -42,7 +44,14 @@ def padded_frames(frames: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a manifest; ``begin`` and ``end`` are seconds, ``end`` may be unknown."""
+    """One line of a manifest.
+
+    Attributes:
+        audio: Path or address of a recording, or of a shard.
+        begin: Seconds.
+        end: Seconds, if it is known.
+        span: First byte and number of bytes of the recording in a shard.
+    """
 
     audio: str
     text: str
@@ -50,6 +59,7 @@ class Row:
     end: float | None
     seconds: float
     augment: bool = False
+    span: tuple[int, int] | None = None
 
 
 def read_manifest(path: str | Path, *, augment: bool = False) -> list[Row]:
@@ -58,41 +68,46 @@ def read_manifest(path: str | Path, *, augment: bool = False) -> list[Row]:
     Raises:
         OptionError: Names the line that is not what it must be.
     """
-    path = Path(path)
+    place = str(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(place).splitlines()
+    except UnicodeDecodeError:
+        raise OptionError(f"{place}: is not UTF-8") from None
     except OSError as error:
-        raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
+        raise OptionError(f"{place}: cannot be read ({error.strerror or error})") from None
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            rows.append(_row(json.loads(line), path.parent, augment=augment))
+            rows.append(_row(json.loads(line), place, augment=augment))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise OptionError(f"{path}:{number}: not a usable row ({error!r})") from None
+            raise OptionError(f"{place}:{number}: not a usable row ({error!r})") from None
     return rows
 
 
-def _row(data: dict[str, Any], folder: Path, *, augment: bool) -> Row:
+def _row(data: dict[str, Any], manifest: str, *, augment: bool) -> Row:
     begin, end = float(data.get("begin_time", -1)), float(data.get("end_time", -1))
     begin = max(begin, 0.0)
     seconds = float(data["duration"]) if "duration" in data else end - begin
     if seconds <= 0:
         raise ValueError("duration, or begin_time and end_time, must be there and make sense")
-    text = str(data.get("text_norm") or data["text"])
+    span = (int(data["offset"]), int(data["bytes"])) if "offset" in data else None
     return Row(
-        str(folder / data["audio"]), text, begin, end if end > begin else None, seconds, augment
-    )
+        beside(manifest, data["audio"]), str(data.get("text_norm") or data["text"]), begin,
+        end if end > begin else None, seconds, augment, span,
+    )  # fmt: skip
 
 
 def read_samples(row: Row, sample_rate: int) -> FloatArray:
     """The sound of a row, float32 ``[n]``.
 
-    A piece of a long 16-bit WAV file of the right rate is read in place; anything else is decoded.
+    A piece of a 16-bit WAV file of the right rate is read in place; anything else is decoded.
     """
+    far = row.span is not None or is_remote(row.audio)
+    source = read_bytes(row.audio, row.span) if far else row.audio
     if row.end is not None and row.audio.endswith(".wav"):
-        with wave.open(row.audio) as file:
+        with wave.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
             form = file.getframerate(), file.getnchannels(), file.getsampwidth()
             if form == (sample_rate, 1, 2):
                 first = round(row.begin * sample_rate)
@@ -100,7 +115,7 @@ def read_samples(row: Row, sample_rate: int) -> FloatArray:
                 data = file.readframes(round(row.end * sample_rate) - first)
                 return np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768.0
     begin = row.begin or None
-    return load_audio(row.audio, sample_rate=sample_rate, begin=begin, end=row.end).samples
+    return load_audio(source, sample_rate=sample_rate, begin=begin, end=row.end).samples
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool, distil: bool =
     optim = config.optim
     moving = optimisers(learner.model, learner.listening or nn.Module(), optim)
     sources = [
-        dataclasses.replace(source, manifest=str(config.path(source.manifest)))
+        dataclasses.replace(source, manifest=config.place(source.manifest))
         for source in config.data.train
     ]
     rows, too_long = gather_rows(sources, config.data.max_seconds)

@@ -26,25 +26,31 @@ from ark_asr.training.data import IGNORED, Batch, read_manifest
 from ark_asr.training.journal import Journal
 from ark_asr.training.optim import set_rates
 from ark_asr.training.order import deal
+from ark_asr.training.overrides import Overrides
 from ark_asr.training.run import Run, prepare, published, save, say
 from ark_asr.training.validate import score, transcribe_rows
 
+_NONE = Overrides()
 _STARVED = 0.1  # share of the time spent waiting for batches that is worth a word
 
 
-def main(config_path: str | Path, *, resume: bool = False, skip_bad: bool = False) -> Path:
+def main(
+    config_path: str | Path, *, resume: bool = False, skip_bad: bool = False,
+    overrides: Overrides = _NONE,
+) -> Path:  # fmt: skip
     """Run a recipe to its last update and return the folder of the best checkpoint on dev.
 
     Args:
         config_path: TOML file, see :class:`TrainConfig`.
         resume: Go on from the latest checkpoint in the output folder.
         skip_bad: Leave out recordings that cannot be read, and list them, instead of stopping.
+        overrides: What goes before the recipe.
 
     Raises:
         OptionError: The recipe makes no sense, a recording cannot be read, or the output folder
             already has checkpoints and ``resume`` was not asked for.
     """
-    run = prepare(TrainConfig.load(config_path), resume=resume, skip_bad=skip_bad)
+    run = prepare(TrainConfig.load(config_path, overrides), resume=resume, skip_bad=skip_bad)
     output = run.config.path(run.config.output)
     journal = Journal(output, run.step) if run.ranks.first else None
     try:
@@ -241,7 +247,7 @@ def _score_dev(run: Run, journal: Journal, model: ArkForConditionalGeneration) -
     rates: dict[str, float] = {}
     logged: dict[str, Any] = {}
     for manifest in run.config.data.dev:
-        rows = read_manifest(run.config.path(manifest))
+        rows = read_manifest(run.config.place(manifest))
         limit = run.config.data.dev_limit or len(rows)
         rows = rows[:: max(len(rows) // limit, 1)][:limit]
         # Frozen weights of LoRA are bfloat16 already; all others are scored in float32.
