@@ -114,6 +114,28 @@ def greedy(
     ]
 
 
+def retrace(found: Hypothesis, slots: int, guards: Sequence[Guard]) -> Hypothesis:
+    """What `greedy` would have made of the same choices, had it asked the guards after each.
+
+    Args:
+        found: Of an engine that searches by itself.
+        slots: Audio embeddings of its clip.
+        guards: Asked in this order after every token, and at the end.
+    """
+    count = len(found.token_ids)
+    row = _Row(count if found.stop == "length" else count + 1, slots)
+    for token, logprob in zip(found.token_ids, found.logprobs, strict=True):
+        row.take(token, logprob, ())
+        row.heed(guards)
+        if row.stop is not None:
+            break
+    else:
+        row.stop = found.stop
+        if row.stop == "end":
+            row.heed(guards)
+    return Hypothesis(tuple(row.tokens), tuple(row.logprobs), row.stop or "cancelled", row.trouble)
+
+
 def cancelled_rows(cancelled: Cancelled | None, count: int) -> list[bool]:
     """Which of ``count`` prompts nobody waits for any more."""
     if cancelled is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from ark_asr.engines.base import DecoderState, Engine
+from ark_asr.engines.base import AnyEngine, DecoderState, Engine
 from ark_asr.errors import ModelFormatError, OptionError
 from ark_asr.models.layouts import engine_of
 from ark_asr.models.store import ModelFolder, resolve
@@ -13,7 +13,7 @@ from ark_asr.models.tokenizer import TextCodec, Tokenizer
 
 ENGINES = ("onnx", "torch")
 
-__all__ = ["ENGINES", "DecoderState", "Engine", "load_engine", "load_model"]
+__all__ = ["ENGINES", "DecoderState", "Engine", "load_engine", "load_model", "open_model"]
 
 
 @runtime_checkable
@@ -21,6 +21,41 @@ class _WithText(Protocol):
     """An engine of a layout that does not part numbers from text."""
 
     tokenizer: TextCodec
+
+
+def open_model(
+    folder: ModelFolder, engine: str | None = None, threads: int | None = None
+) -> tuple[AnyEngine, TextCodec]:
+    """As `load_model`, and also for engines that search by themselves.
+
+    Args:
+        folder: What ``resolve`` found.
+        engine: As for `load_engine`; or ``vllm``, or the URL of a vLLM server that serves this
+            model.
+        threads: As for `load_engine`; vLLM has settings of its own for that.
+
+    Raises:
+        ModelError: The server does not answer, or serves another model.
+        ModelFormatError: As for `load_engine`; vLLM runs checkpoints.
+        MissingExtraError: vLLM is not installed.
+        OptionError: As for `load_engine`, or ``threads`` is given to vLLM.
+    """
+    remote = engine is not None and engine.startswith(("http://", "https://"))
+    if engine != "vllm" and not remote:
+        return load_model(folder, engine, threads)
+    if threads is not None:
+        raise OptionError("threads: vLLM has its own setting, VLLM_CPU_OMP_THREADS_BIND")
+    if folder.kind != "checkpoint":
+        raise ModelFormatError(f"{folder.path}: is a {folder.kind}; vLLM runs checkpoints")
+    if remote:
+        from ark_asr.engines.vllm_server import VllmServer
+
+        server = VllmServer.open(str(engine), folder.path)
+        return server, server.tokenizer
+    from ark_asr.engines.vllm import VllmEngine
+
+    loaded = VllmEngine.load(folder.path)
+    return loaded, loaded.tokenizer
 
 
 def load_model(
@@ -56,7 +91,7 @@ def load_engine(
         OptionError: There is no such engine, or ``threads`` is not positive.
     """
     if engine is not None and engine not in ENGINES:
-        raise OptionError(f"engine {engine!r} is not known; {' and '.join(ENGINES)} are")
+        raise OptionError(f"engine {engine!r} is not known here; {' and '.join(ENGINES)} are")
     folder = model if isinstance(model, ModelFolder) else resolve(model)
     fitting = engine_of(folder.kind)
     if engine is not None and engine != fitting:

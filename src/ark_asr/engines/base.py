@@ -6,11 +6,12 @@ live above it and are the same for every engine; an engine knows nothing of text
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from ark_asr.models.calibration import Head
-from ark_asr.types import FloatArray, IntArray, Prompt
+from ark_asr.types import Audio, FloatArray, Hypothesis, IntArray, Prompt
 
 
 class DecoderState(Protocol):
@@ -107,3 +108,57 @@ class Aligner(Engine, Protocol):
             For each clip float32 ``[heads, tokens, slots]``; each row of slots has the sum 1.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """One clip for an engine that searches by itself.
+
+    Attributes:
+        audio: The clip, at the model's rate and not longer than it takes.
+        max_new_tokens: Upper limit of tokens.
+        instruction: The words that follow the audio; ``None`` for those of training.
+        said: Ids with which the answer begins; they are not part of the hypothesis.
+    """
+
+    audio: Audio
+    max_new_tokens: int
+    instruction: str | None = None
+    said: Sequence[int] = ()
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """An engine that searches by itself: greedily, with the suppressed ids out of reach.
+
+    One that serves many requests at once, each at its own step, cannot be stepped from outside.
+
+    Attributes:
+        output_ids: As for `Engine`.
+        max_positions: As for `Engine`.
+    """
+
+    output_ids: IntArray
+    max_positions: int
+
+    def slots(self, samples: int) -> int:
+        """Audio embeddings of a clip of so many samples."""
+        ...
+
+    def write(
+        self, asks: Sequence[Ask], cancelled: Sequence[Callable[[], bool]]
+    ) -> list[Hypothesis]:
+        """What is said in each clip; a result does not depend on the other clips of the call.
+
+        Args:
+            asks: The clips.
+            cancelled: One question for each: whether nobody waits for it any more.
+        """
+        ...
+
+    def close(self) -> None:
+        """As for `Engine`."""
+        ...
+
+
+AnyEngine: TypeAlias = Engine | Writer

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ark_asr.audio import LogMel
 from ark_asr.decoding.beam import beam
 from ark_asr.decoding.guards import Guard, Loop, NoWords, TooManyTokens, Unsure
 from ark_asr.decoding.hotwords import HotWords
 from ark_asr.decoding.rules import Rule, SuppressIds
-from ark_asr.decoding.search import Cancelled, greedy
-from ark_asr.engines.base import Engine, Reorders
+from ark_asr.decoding.search import Cancelled, greedy, retrace
+from ark_asr.engines.base import AnyEngine, Ask, Engine, Reorders, Writer
 from ark_asr.errors import OptionError
 from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.options import beam_width
@@ -36,7 +38,8 @@ class Heard:
 
     Attributes:
         audio: The piece.
-        embeddings: What the model's ear made of it, float32 ``[N, hidden]``.
+        embeddings: What the model made of it, float32 ``[N, hidden]``; ``[N, 0]`` of an engine
+            that keeps it to itself.
         hypothesis: What the search chose.
         padding: Seconds of silence that were added at either end of the piece.
         mended: The trouble of the first try, if this is a better one without any.
@@ -89,7 +92,7 @@ class Listener:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: AnyEngine,
         tokenizer: TextCodec,
         options: TranscribeOptions,
         watch: Stopwatch,
@@ -131,6 +134,9 @@ class Listener:
             said: Ids with which every answer begins; they are not part of the hypotheses.
             cancelled: Asked before every token instead of the listener's own; see `greedy`.
         """
+        if isinstance(self._engine, Writer):
+            with self._watch.stage("decoder"):
+                return self._written(self._engine, pieces, said, cancelled or self._cancelled)
         with self._watch.stage("features"):
             mels = [self._log_mel(piece.samples) for piece in pieces]
         with self._watch.stage("encoder"):
@@ -138,6 +144,11 @@ class Listener:
         with self._watch.stage("decoder"):
             hypotheses = self.search(embeddings, said=said, cancelled=cancelled)
         return [Heard(*parts) for parts in zip(pieces, embeddings, hypotheses, strict=True)]
+
+    @property
+    def takes_rules(self) -> bool:
+        """Whether `search` can be asked: the engine can be stepped."""
+        return not isinstance(self._engine, Writer)
 
     def search(
         self,
@@ -155,13 +166,13 @@ class Listener:
             rules: More rules than those that always hold.
             cancelled: As for `hear`.
         """
-        options = self._options
+        engine, options = self._stepwise, self._options
         limits = [options.max_new_tokens or self._most.limit(len(a)) + 1 for a in embeddings]
         asked = [self._tokenizer.prompt(len(audio), options.instruction) for audio in embeddings]
         prompts = [Prompt([*ids, *said], a) for ids, a in zip(asked, embeddings, strict=True)]
-        if self._width > 1 and isinstance(self._engine, Reorders):
+        if self._width > 1 and isinstance(engine, Reorders):
             return beam(
-                self._engine,
+                engine,
                 prompts,
                 width=self._width,
                 rules=[*self._rules, *rules],
@@ -172,7 +183,7 @@ class Listener:
                 cancelled=cancelled or self._cancelled,
             )
         return greedy(
-            self._engine,
+            engine,
             prompts,
             rules=[*self._rules, *rules],
             stop_ids=self._tokenizer.stop_ids,
@@ -180,3 +191,26 @@ class Listener:
             guards=self._guards,
             cancelled=cancelled or self._cancelled,
         )
+
+    @property
+    def _stepwise(self) -> Engine:
+        if isinstance(self._engine, Writer):
+            raise OptionError(f"{type(self._engine).__name__} searches by itself, without rules")
+        return self._engine
+
+    def _written(
+        self, engine: Writer, pieces: Sequence[Audio], said: Sequence[int], cancelled: Cancelled
+    ) -> list[Heard]:
+        """By an engine that searches by itself; guards look at it afterwards."""
+        options = self._options
+        slots = [engine.slots(len(piece.samples)) for piece in pieces]
+        asks = [
+            Ask(piece, options.max_new_tokens or self._most.limit(n) + 1, options.instruction, said)
+            for piece, n in zip(pieces, slots, strict=True)
+        ]
+        questions = [cancelled] * len(asks) if callable(cancelled) else cancelled
+        found = engine.write(asks, questions)
+        return [
+            Heard(piece, np.empty((n, 0), np.float32), retrace(hypothesis, n, self._guards))
+            for piece, n, hypothesis in zip(pieces, slots, found, strict=True)
+        ]

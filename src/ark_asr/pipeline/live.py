@@ -19,7 +19,7 @@ import numpy as np
 
 from ark_asr.audio import SAMPLE_RATE, WINDOW, ClipCutter, CutOptions, Detector
 from ark_asr.decoding.text import clean
-from ark_asr.engines.base import Engine
+from ark_asr.engines.base import AnyEngine
 from ark_asr.errors import AudioError, OptionError
 from ark_asr.models.calibration import Calibration
 from ark_asr.models.tokenizer import TextCodec
@@ -52,7 +52,7 @@ class LiveSession:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: AnyEngine,
         tokenizer: TextCodec,
         options: LiveOptions,
         transcribe: TranscribeOptions,

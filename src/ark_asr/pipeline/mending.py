@@ -165,6 +165,8 @@ class Mender:
 
     def _no_repeats(self, heard: Heard, gone: Callable[[], bool] | None) -> Iterator[Heard]:
         """With a rule against saying the same again."""
+        if not self._listener.takes_rules:
+            return
         (hypothesis,) = self._listener.search(
             [heard.embeddings], rules=[NoRepeats()], cancelled=gone
         )

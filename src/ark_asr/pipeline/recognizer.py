@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from ark_asr.audio import Source
-from ark_asr.engines import load_model
-from ark_asr.engines.base import Engine
+from ark_asr.engines import open_model
+from ark_asr.engines.base import AnyEngine
 from ark_asr.errors import ArkError, OptionError
 from ark_asr.models.calibration import Calibration
 from ark_asr.models.store import resolve
@@ -46,7 +46,8 @@ def load(
         model: A name of `ark-asr models list` or the path of a model folder; ``None`` for the model
             that comes with this package.
         engine: ``onnx`` for packages, ``torch`` (needs the extra ``torch``) for checkpoints;
-            ``None`` takes the one that fits the folder.
+            ``None`` takes the one that fits the folder. ``vllm`` (extra ``vllm``), or the URL of a
+            vLLM server that serves this checkpoint, for many clips at once.
         threads: CPU threads; ``None`` for all physical cores.
 
     Raises:
@@ -71,7 +72,7 @@ class Recognizer:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: AnyEngine,
         tokenizer: TextCodec,
         name: str,
         folder: Path | None = None,
@@ -95,7 +96,7 @@ class Recognizer:
         """See `ark_asr.load`."""
         found = resolve(model)
         calibration = Calibration.load(found.path)
-        return cls(*load_model(found, engine, threads), found.name, found.path, calibration)
+        return cls(*open_model(found, engine, threads), found.name, found.path, calibration)
 
     def transcribe(
         self,

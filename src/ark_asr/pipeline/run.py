@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 
 from ark_asr.audio import Source, cut, open_audio
-from ark_asr.engines.base import Engine
+from ark_asr.engines.base import AnyEngine
 from ark_asr.errors import TroubleError
 from ark_asr.models.calibration import Calibration
 from ark_asr.models.tokenizer import TextCodec
@@ -41,7 +41,7 @@ class Run:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: AnyEngine,
         tokenizer: TextCodec,
         source: Source,
         options: TranscribeOptions,

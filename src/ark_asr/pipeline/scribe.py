@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ark_asr.decoding.text import clean
-from ark_asr.engines.base import Engine
+from ark_asr.engines.base import AnyEngine
 from ark_asr.models.calibration import Calibration
 from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.confidence import Confidence
@@ -38,7 +38,7 @@ class Scribe:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: AnyEngine,
         tokenizer: TextCodec,
         options: TranscribeOptions,
         watch: Stopwatch,

@@ -8,7 +8,7 @@ import numpy as np
 
 from ark_asr.decoding.align import align, follows, frame_count, loudness, spread
 from ark_asr.decoding.words import SpelledWord, spell
-from ark_asr.engines.base import Aligner, Engine
+from ark_asr.engines.base import Aligner, AnyEngine
 from ark_asr.errors import OptionError
 from ark_asr.models.calibration import Calibration
 from ark_asr.models.tokenizer import TextCodec
@@ -39,7 +39,7 @@ class WordTimer:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: AnyEngine,
         tokenizer: TextCodec,
         options: TranscribeOptions,
         calibration: Calibration | None,

@@ -1,0 +1,157 @@
+"""vLLM in this process (extra ``[vllm]``): many clips at once, on a GPU or a CPU.
+
+vLLM decides for itself which clips take their next step together, so it cannot be stepped from
+outside as `Engine` is; it is a `Writer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ark_asr.engines.base import Ask
+from ark_asr.errors import MissingExtraError, ModelError
+from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.types import Hypothesis, IntArray, StopReason
+
+# Seconds that vLLM's own processes have to end.
+_GRACE = 10.0
+
+
+class VllmWriter:
+    """What vLLM in this process and vLLM on a server have in common.
+
+    Attributes:
+        tokenizer: Of the checkpoint.
+        output_ids: Ids that can be chosen, int64, ascending.
+        max_positions: Positions (prompt plus generated tokens) of one clip.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_positions: int) -> None:
+        self.tokenizer = tokenizer
+        ids = np.arange(tokenizer.config.decoder.vocab_size)
+        self.output_ids: IntArray = np.setdiff1d(ids, tokenizer.suppressed_ids)
+        self.max_positions = max_positions
+
+    def slots(self, samples: int) -> int:
+        """Audio embeddings of a clip of so many samples."""
+        return self.tokenizer.config.audio_slots(self.tokenizer.features.frames(samples))
+
+    def limit(self, ask: Ask, prompt: Sequence[int]) -> int:
+        """Tokens that are asked for: no more than there is room.
+
+        Raises:
+            ModelError: There is none.
+        """
+        room = self.max_positions - len(prompt) - self.slots(len(ask.audio.samples)) + 1
+        if room < 1:
+            raise ModelError(
+                f"a clip of {ask.audio.duration:.1f} s leaves no room in the {self.max_positions} "
+                "positions of vLLM; give it a larger max_model_len"
+            )
+        return min(ask.max_new_tokens, room)
+
+    def hypothesis(
+        self, token_ids: Sequence[int], logprobs: Sequence[float], stop: StopReason
+    ) -> Hypothesis:
+        """An answer without the id that ended it."""
+        kept = len(token_ids)
+        if kept and token_ids[-1] in self.tokenizer.stop_ids:
+            kept, stop = kept - 1, "end"
+        return Hypothesis(tuple(token_ids[:kept]), tuple(logprobs[:kept]), stop)
+
+
+class VllmEngine(VllmWriter):
+    """A checkpoint that vLLM has loaded in processes of its own.
+
+    Args:
+        engine: ``vllm.LLMEngine``.
+        tokenizer: Of the same checkpoint.
+    """
+
+    def __init__(self, engine: Any, tokenizer: Tokenizer) -> None:  # noqa: ANN401 - optional part
+        super().__init__(tokenizer, engine.model_config.max_model_len)
+        self._engine = engine
+        self._numbers = count()
+
+    @classmethod
+    def load(cls, folder: str | Path) -> VllmEngine:
+        """Start vLLM on a checkpoint folder; in float32 on a CPU, else as it is stored.
+
+        Raises:
+            MissingExtraError: vLLM is not installed, or another release than this package knows.
+            ModelFormatError: A file of the folder is not what it must be.
+            ModelError: vLLM could not start.
+        """
+        try:
+            from vllm import EngineArgs, LLMEngine
+            from vllm.platforms import current_platform
+        except ImportError:
+            raise MissingExtraError("The engine vllm", "vllm") from None
+        tokenizer = Tokenizer.load(folder)
+        cpu = current_platform.is_cpu()
+        args = EngineArgs(
+            model=str(folder),
+            dtype="float32" if cpu else "auto",
+            enforce_eager=cpu,
+            disable_log_stats=True,
+        )
+        try:
+            return cls(LLMEngine.from_engine_args(args), tokenizer)
+        except Exception as error:
+            raise ModelError(f"vLLM could not start: {error}") from error
+
+    def write(
+        self, asks: Sequence[Ask], cancelled: Sequence[Callable[[], bool]]
+    ) -> list[Hypothesis]:
+        """See ``Writer``."""
+        numbers = [self._add(ask) for ask in asks]
+        latest: dict[str, Any] = {}
+        gone: set[str] = set()
+        while self._engine.has_unfinished_requests():
+            left = {
+                number
+                for number, ask in zip(numbers, cancelled, strict=True)
+                if number not in gone and ask()
+            }
+            if left:
+                gone |= left
+                self._engine.abort_request(list(left))
+                continue
+            for answer in self._engine.step():
+                latest[answer.request_id] = answer
+        return [self._read(latest.get(number), aborted=number in gone) for number in numbers]
+
+    def close(self) -> None:
+        """End vLLM's processes."""
+        self._engine.engine_core.shutdown(_GRACE)
+
+    def _add(self, ask: Ask) -> str:
+        from vllm import SamplingParams
+
+        prompt = [*self.tokenizer.prompt(1, ask.instruction), *ask.said]
+        sound = (ask.audio.samples, ask.audio.sample_rate)
+        params = SamplingParams(
+            temperature=0.0,
+            max_tokens=self.limit(ask, prompt),
+            logprobs=0,
+            stop_token_ids=sorted(self.tokenizer.stop_ids),
+            detokenize=False,
+        )
+        number = f"clip-{next(self._numbers)}"
+        request = {"prompt_token_ids": prompt, "multi_modal_data": {"audio": sound}}
+        self._engine.add_request(number, request, params)
+        return number
+
+    def _read(self, answer: Any, *, aborted: bool) -> Hypothesis:  # noqa: ANN401 - optional part
+        if answer is None:
+            return Hypothesis((), (), "cancelled")
+        output = answer.outputs[0]
+        ids = list(output.token_ids)
+        logprobs = [step[id_].logprob for step, id_ in zip(output.logprobs, ids, strict=True)]
+        cut = aborted and output.finish_reason not in ("stop", "length")
+        return self.hypothesis(ids, logprobs, "cancelled" if cut else "length")
