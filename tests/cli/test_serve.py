@@ -41,7 +41,7 @@ def test_start_status_stop(tmp_path, port):
     where = ["--port", port, "--run-dir", tmp_path]
     assert run("status", *where).stdout == f"not running port={port}\n"
     try:
-        started = program("start", *where, "--threads", 1)
+        started = program("start", *where, "--threads", 1, "--alias", "whisper-1")
         assert started.returncode == 0, started.stderr
         pid = re.search(r"started pid=(\d+)", started.stdout)[1]
         assert httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ok"}
@@ -51,6 +51,11 @@ def test_start_status_stop(tmp_path, port):
         other = program("start", "--port", port, "--run-dir", tmp_path / "other")
         assert other.returncode == 2
         assert "cannot be used" in other.stderr
+        # A restart is another process that was told the same, unless it is told something else.
+        restarted = program("restart", *where)
+        pid, before = re.search(r"started pid=(\d+)", restarted.stdout)[1], pid
+        assert pid != before
+        assert httpx.get(f"http://127.0.0.1:{port}/v1/models/whisper-1").status_code == 200
     finally:
         stopped = run("stop", *where, "--grace", 20)
     assert stopped.stdout == f"stopped pid={pid} port={port}\n"

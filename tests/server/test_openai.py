@@ -112,6 +112,13 @@ def test_an_alias_and_the_only_language_are_accepted(client, hello):
     assert ask(client, hello, model="whisper-1", language="en").text == ask(client, hello).text
 
 
+def test_keywords_are_hot_words(client, hello):
+    word = ask(client, hello).text.split()[0]
+    hot = ask(client, hello, include=["logprobs"], extra_body={"hotwords": f"{word}, kingfisher"})
+    keywords = {"keywords": [word, "kingfisher"]}
+    assert ask(client, hello, include=["logprobs"], extra_body=keywords) == hot
+
+
 def test_what_is_already_so_can_be_asked_for(client, hello):
     usual = ask(client, hello).text
     assert ask(client, hello, temperature=0, chunking_strategy="auto").text == usual
@@ -167,5 +174,12 @@ def test_unknown_paths_have_errors_of_the_same_shape(served):
 
 def test_the_interface_is_described(served):
     described = httpx.get(f"{served.url}/openapi.json").json()
+    jobs = {path for path in described["paths"] if path.startswith("/jobs")}
+    assert jobs == {
+        "/jobs",
+        *(f"/jobs/{{name}}{it}" for it in ("", "/result", "/events", "/cancel")),
+    }
+    example = described["paths"]["/jobs"]["post"]["responses"]["202"]["content"]
+    assert example["application/json"]["example"]["status"] == "queued"
     form = described["paths"]["/v1/audio/transcriptions"]["post"]["requestBody"]["content"]
     assert "response_format" in form["multipart/form-data"]["schema"]["properties"]

@@ -61,6 +61,28 @@ def test_no_file_no_log_no_connection(served, talk, tmp_path, monkeypatch, caplo
         assert secret not in logged
 
 
+def test_a_long_job_in_memory_touches_no_disk_and_no_log(served, talk, tmp_path, monkeypatch,
+                                                          caplog, capfd):  # fmt: skip
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    SEEN.clear()
+    with caplog.at_level(logging.DEBUG):
+        WATCHING.set()
+        try:
+            files = {"file": ("secret name.wav", talk.read_bytes())}
+            job = httpx.post(f"{served.url}/jobs", files=files).json()["id"]
+            assert "event: done" in httpx.get(f"{served.url}/jobs/{job}/events", timeout=60).text
+            text = httpx.get(f"{served.url}/jobs/{job}/result?format=txt").text
+        finally:
+            WATCHING.clear()
+    written = [name for event, name in SEEN if event == "open" and name not in ("/dev/null",)]
+    assert [name for name in written if not isinstance(name, int)] == []
+    assert list(tmp_path.iterdir()) == []
+    records = [r for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))]
+    logged = "\n".join(str(vars(record)) for record in records) + "".join(capfd.readouterr())
+    for secret in ("secret name", *[word for word in text.split() if len(word) > 4]):
+        assert secret not in logged
+
+
 def test_an_error_of_a_file_is_not_logged_either(served, caplog):
     with caplog.at_level(logging.DEBUG):
         httpx.post(f"{served.url}/asr", files={"file": ("secret name.wav", b"nonsense")})

@@ -207,6 +207,55 @@ def test_live_work_goes_first(model, engine):
     assert order == [[]]
 
 
+def test_a_long_job_waits_for_everybody_else(model, engine):
+    async def scenario(scheduler):
+        job = ask(scheduler, "ann", 20, 21, model=model, background=True)
+        short = scheduler.admit("ann")
+        short.ask = Ask(model, OPTIONS)
+
+        def come(count):
+            if count == 1:  # in the middle of the job's first piece
+                short.put(piece(3))
+                short.put(piece(4))
+                short.finish()
+
+        engine.before_step = come
+        scheduler.start()
+        return await asyncio.gather(said(job), said(short))
+
+    assert run(model, scenario, batch_size=1) == [[words(20), words(21)], [words(3), words(4)]]
+    assert engine.batches == [[20], [3], [4], [21]]
+
+
+def test_a_long_job_takes_no_place_and_no_time_of_its_owner(model, engine):
+    async def scenario(scheduler):
+        jobs = [ask(scheduler, "ann", 20 + n, model=model, background=True) for n in range(3)]
+        assert (scheduler.waiting, scheduler.jobs) == (0, 3)
+        scheduler.start()
+        await asyncio.gather(*map(said, jobs))
+        # What the jobs had does not count when ann and bob share the engine.
+        tickets = [ask(scheduler, "bob", 5, 6, model=model), ask(scheduler, "ann", 7, model=model)]
+        assert scheduler.waiting == 2
+        await asyncio.gather(*map(said, tickets))
+
+    run(model, scenario, batch_size=1, max_queue=2, per_client=1)
+    assert engine.batches[3:] == [[5], [7], [6]]
+
+
+def test_pieces_for_different_models_are_different_batches(model, engine, byte_checkpoint):
+    tokenizer = Tokenizer.load(byte_checkpoint)
+    other = Stepping(tokenizer)
+
+    async def scenario(scheduler):
+        second = Recognizer(other, tokenizer, "other")
+        tickets = [ask(scheduler, "ann", 3, model=model), ask(scheduler, "bob", 4, model=second)]
+        scheduler.start()
+        return await asyncio.gather(*map(said, tickets))
+
+    assert run(model, scenario) == [[words(3)], [words(4)]]
+    assert (engine.batches, other.batches) == ([[3]], [[4]])
+
+
 def test_a_reader_waits_until_there_is_room_and_stops_when_nobody_wants_more(model):
     async def scenario(scheduler):
         ticket = scheduler.admit("ann")

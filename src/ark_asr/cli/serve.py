@@ -110,7 +110,7 @@ RunFolder = Annotated[
 ]
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 _NOT_RUNNING = 3
-_RESTART_GRACE = 35.0
+_SPARE = 5.0  # seconds beyond the server's own patience
 
 
 @app.callback()
@@ -206,7 +206,7 @@ def start(context: typer.Context, port: Port = 8000, folder: RunFolder = None) -
 def stop(port: Port = 8000, folder: RunFolder = None, grace: Grace = 30) -> None:
     """Stop it; requests that are running get their time to finish."""
     with outcome():
-        pid = beside.stop(_place(folder, port), grace + 5)
+        pid = beside.stop(_place(folder, port), grace + _SPARE)
         typer.echo(f"stopped pid={pid} port={port}" if pid else f"not running port={port}")
 
 
@@ -221,12 +221,16 @@ def status(port: Port = 8000, folder: RunFolder = None) -> None:
 
 
 @app.command(context_settings=_PASSED_ON)
-def restart(context: typer.Context, port: Port = 8000, folder: RunFolder = None) -> None:
-    """Stop and start it, with the options that are given now."""
+def restart(
+    context: typer.Context, port: Port = 8000, folder: RunFolder = None, grace: Grace = 30
+) -> None:
+    """Stop and start it, with the options of its last start, or those that are given now."""
     with outcome():
         place = _place(folder, port)
-        beside.stop(place, _RESTART_GRACE)
-        typer.echo(f"started pid={beside.start(place, context.args)} port={port}")
+        beside.stop(place, grace + _SPARE)
+        arguments = context.args or beside.last_arguments(place)
+        typer.echo(f"started pid={beside.start(place, arguments)} port={port}")
+        typer.echo(f"log: {place.log_file}")
 
 
 def _place(folder: Path | None, port: int) -> Place:

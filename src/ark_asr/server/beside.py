@@ -6,6 +6,7 @@ an earlier life is never taken for a process of ours.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -40,6 +41,11 @@ class Place:
         """What it says; a new start appends."""
         return self.folder / f"serve-{self.port}.log"
 
+    @property
+    def arguments_file(self) -> Path:
+        """What it was started with, for a restart."""
+        return self.folder / f"serve-{self.port}.json"
+
 
 def running(place: Place) -> int | None:
     """The process that serves there, if one does."""
@@ -54,6 +60,15 @@ def running(place: Place) -> int | None:
         except BlockingIOError:
             return int(file.read() or 0) or None
         return None
+
+
+def last_arguments(place: Place) -> list[str]:
+    """Those of the latest start; none if there was none."""
+    try:
+        found = json.loads(place.arguments_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [str(argument) for argument in found]
 
 
 def start(place: Place, arguments: Sequence[str]) -> int:
@@ -81,6 +96,9 @@ def start(place: Place, arguments: Sequence[str]) -> int:
             last = lines[-1].removeprefix("ark-asr: ") if lines else "it said nothing"
             raise OptionError(f"the server did not start: {last}")
         time.sleep(_PATIENCE)
+    unfinished = place.arguments_file.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(list(arguments)), encoding="utf-8")
+    unfinished.replace(place.arguments_file)
     return pid
 
 

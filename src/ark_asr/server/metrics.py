@@ -37,6 +37,7 @@ class Metrics:
         )  # fmt: skip
         for name, what, read in (
             ("ark_asr_queue_requests", "Requests that are here", lambda: scheduler.waiting),
+            ("ark_asr_jobs_running", "Long jobs that are being done", lambda: scheduler.jobs),
             ("ark_asr_queue_clips", "Clips that wait for the engine", lambda: scheduler.clips),
             ("ark_asr_live_sessions", "Live sessions", lambda: scheduler.live),
             ("ark_asr_engine_seconds", "Time the engine worked", lambda: scheduler.busy),

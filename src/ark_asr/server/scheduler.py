@@ -66,6 +66,11 @@ class Scheduler:
         return sum(not ticket.background for ticket in self._tickets)
 
     @property
+    def jobs(self) -> int:
+        """Long jobs that are being done."""
+        return len(self._tickets) - self.waiting
+
+    @property
     def clips(self) -> int:
         """Clips that wait for the engine."""
         return sum(len(ticket.pieces) for ticket in self._tickets)
