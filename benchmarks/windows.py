@@ -13,7 +13,8 @@ Side by side, in one run:
 WER counts only what is final. Delays are in seconds of sound, from the end of a word (by the
 transcript's own word times) to the end of the window after which it stands in the captions and
 stays, and to that after which it is final; computing comes on top, as said in the last column:
-processor time for each window, mean and most.
+processor time for each window, mean and most. Looks keep to their share of processor time, not of
+time, so nothing here depends on what else the machine does.
 
 ``cost`` measures the same processor time with a model that is not trained (a package of random
 weights in a published geometry): it computes all it would compute, and then writes invented text at
@@ -33,7 +34,7 @@ import numpy as np
 import transcribed
 from ark_asr import Recognizer, TranscribeOptions, Word
 from ark_asr.audio import load_audio
-from ark_asr.engines import load_model
+from ark_asr.engines import Engine, load_model
 from ark_asr.evaluation.machine import this_machine
 from ark_asr.evaluation.schemes import get_scheme
 from ark_asr.integrations.captions import (
@@ -46,7 +47,10 @@ from ark_asr.integrations.captions import (
     Captions,
 )
 from ark_asr.integrations.sound import rms
-from ark_asr.models.store import resolve
+from ark_asr.models.calibration import Calibration
+from ark_asr.models.store import ModelFolder, resolve
+from ark_asr.models.tokenizer import TextCodec
+from ark_asr.pipeline import LiveSession
 from ark_asr.types import Audio
 from live import Scripted
 
@@ -94,6 +98,20 @@ def cut(sound: np.ndarray, seconds: float) -> list[np.ndarray]:
     return [sound[first : first + size] for first in range(0, len(sound), size)]
 
 
+def captions_of(
+    folder: ModelFolder, engine: Engine, tokenizer: TextCodec, *, words: bool
+) -> Captions:
+    session = LiveSession(
+        engine,
+        tokenizer,
+        OPTIONS,
+        TranscribeOptions(words=words),
+        clock=time.process_time,
+        calibration=Calibration.load(folder.path),
+    )
+    return Captions(session)
+
+
 def timed(work: Callable, *arguments):
     began = time.process_time()
     found = work(*arguments)
@@ -117,10 +135,9 @@ def alone(recognizer: Recognizer, windows: list[np.ndarray]) -> Run:
     return run
 
 
-def stream(recognizer: Recognizer, windows: list[np.ndarray], *, words: bool = True) -> Run:
+def stream(session: Captions, windows: list[np.ndarray]) -> Run:
     """All windows as one stream."""
     run = Run()
-    session = Captions(recognizer.live(OPTIONS, TranscribeOptions(words=words)))
     utterance: list[tuple[float, Caption]] = []
     at = 0.0
     for window in windows:
@@ -167,7 +184,11 @@ def score(options: argparse.Namespace) -> None:
         print(f"{way:8}{seconds or '':>6}{wer:>16}{times(run.shown):>14}{times(run.final):>14}"
               f"{costs(run.cost):>18}", flush=True)  # fmt: skip
 
-    with Recognizer.load(options.model, threads=options.threads) as recognizer:
+    folder = resolve(options.model)
+    engine, tokenizer = load_model(folder, threads=options.threads)
+    with Recognizer(
+        engine, tokenizer, folder.name, calibration=Calibration.load(folder.path)
+    ) as recognizer:
         machine = this_machine()
         print(f"{recognizer.name}, {len(sounds)} recordings of {options.source or 'all sources'}, "
               f"{len(sound) / RATE:.0f} s with pauses, {get_words(scheme, reference)} words; "
@@ -180,7 +201,8 @@ def score(options: argparse.Namespace) -> None:
         ends = word_ends(recognizer, sound)
         for seconds in options.windows:
             windows = cut(sound, seconds)
-            streamed, parts = stream(recognizer, windows), alone(recognizer, windows)
+            streamed = stream(captions_of(folder, engine, tokenizer, words=True), windows)
+            parts = alone(recognizer, windows)
             # A word is known at the end of the window that it ends in.
             parts.shown = parts.final = list(np.ceil(ends / seconds) * seconds - ends)
             line("alone", seconds, parts)
@@ -215,12 +237,13 @@ def cost(options: argparse.Namespace) -> None:
     print(f"{folder.name} of {folder.path.parent.name}, invented text, {len(sound) / RATE:.0f} s; "
           f"{machine.cpu}, {options.threads} thread(s)")  # fmt: skip
     print(f"{'way':8}{'s':>6}{'processor s':>18}{'per s of sound':>16}")
-    with Recognizer(Scripted(engine, tokenizer), tokenizer, folder.name) as recognizer:
+    engine = Scripted(engine, tokenizer)
+    with Recognizer(engine, tokenizer, folder.name) as recognizer:
         for seconds in options.windows:
             windows = cut(sound, seconds)
             for way, run in (
                 ("alone", alone(recognizer, windows[: options.few])),
-                ("stream", stream(recognizer, windows, words=False)),
+                ("stream", stream(captions_of(folder, engine, tokenizer, words=False), windows)),
             ):
                 spent = sum(run.cost) / (len(run.cost) * seconds)
                 most = f"{np.mean(run.cost):.2f} / {max(run.cost):.2f}"

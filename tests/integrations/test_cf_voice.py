@@ -196,7 +196,7 @@ def test_a_closed_backend_holds_no_model(talk):
         made = ARKASRBackend(threads=1)
         await made.transcribe_chunk_async(cf_facts.pcm(talk[:RATE]))
         await made.aclose()
-        with pytest.raises(RuntimeError):
+        with pytest.raises(OptionError, match="closed"):
             await made.transcribe_chunk_async(cf_facts.pcm(talk[:RATE]))
 
     asyncio.run(life())

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from ark_asr import LiveEvent, OptionError
+from ark_asr import LiveEvent, OptionError, TranscribeOptions
 from ark_asr.integrations import sessions as room
 from ark_asr.integrations.sessions import BusyError, Sessions
 
@@ -60,9 +60,9 @@ class Model:
         self.broken = False
         self._shows_attention = shows_attention
 
-    def live(self, options, transcribe):
-        self.asked.append(transcribe.word_times)
-        if transcribe.word_times == "attention" and not self._shows_attention:
+    def live(self, options, transcribe=TranscribeOptions()):  # noqa: B008 - frozen
+        self.asked.append(transcribe.words and transcribe.word_times)
+        if self.asked[-1] == "attention" and not self._shows_attention:
             raise OptionError("no attention")
         self.sessions.append(Live(self))
         return self.sessions[-1]
@@ -221,5 +221,7 @@ def test_word_times_are_guessed_where_attention_is_not_shown():
         await sessions.hear("a", SECOND)
         return model.asked
 
-    assert run(work) == ["attention"]
-    assert run(work, model=Model(shows_attention=False)) == ["attention", "estimate"]
+    assert run(work) == [False]
+    assert run(work, words=True) == ["attention"]
+    blind = Model(shows_attention=False)
+    assert run(work, words=True, model=blind) == ["attention", "estimate"]

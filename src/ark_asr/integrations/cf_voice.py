@@ -110,7 +110,7 @@ class ARKASRBackend:
         cpu_instead(device, compute_type, folder.precision)
         self._recognizer: Recognizer = Recognizer.load(folder.path, threads=threads)
         self._languages = languages_of(self._recognizer.name)
-        self._sessions = Sessions(self._recognizer)
+        self._sessions = Sessions(self._recognizer, words=True)
         self._interim = interim
 
     @classmethod

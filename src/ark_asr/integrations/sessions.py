@@ -52,17 +52,25 @@ class Sessions:
 
     Args:
         recognizer: The model; it stays the caller's.
+        words: Give final captions their words, which takes one more pass of the decoder.
         idle: Seconds.
         most: Sessions at once.
     """
 
     def __init__(
-        self, recognizer: Recognizer, *, idle: float = IDLE_SECONDS, most: int = MOST_SESSIONS
+        self,
+        recognizer: Recognizer,
+        *,
+        words: bool = False,
+        idle: float = IDLE_SECONDS,
+        most: int = MOST_SESSIONS,
     ) -> None:
         self._recognizer = recognizer
+        self._words = words
         self._idle = idle
         self._most = most
         self._open: dict[str, _Session] = {}
+        self._closed = False
         self._engine = ThreadPoolExecutor(1, "ark-asr")
 
     def __len__(self) -> int:
@@ -87,8 +95,11 @@ class Sessions:
 
         Raises:
             BusyError: Too many sessions, or too much sound of this one waits.
-            ArkError: The engine cannot do it.
+            OptionError: They are closed.
+            Exception: What the engine failed with; the session begins anew.
         """
+        if self._closed:
+            raise OptionError("these sessions are closed; load the model again")
         session = self._session(name)
         session.add(_Window(samples, timestamp))
         work = asyncio.get_running_loop().run_in_executor(self._engine, session.work)
@@ -116,6 +127,7 @@ class Sessions:
 
     async def aclose(self) -> None:
         """Forget all; waits for the work that is going on."""
+        self._closed = True
         for name in list(self._open):
             self.forget(name)
         self._engine.shutdown(wait=False, cancel_futures=True)
@@ -136,6 +148,8 @@ class Sessions:
 
     def _begin(self) -> Captions:
         """In the engine's thread, because words ask it what it can show."""
+        if not self._words:
+            return Captions(self._recognizer.live(OPTIONS))
         try:
             return Captions(self._recognizer.live(OPTIONS, TranscribeOptions(words=True)))
         except (OptionError, ModelFormatError):  # these files do not show when words were spoken
@@ -169,7 +183,7 @@ class _Session:
         """
         seconds = window.seconds if window else 0.0
         with self._lock:
-            if self._windows and self._waiting + seconds > MOST_WAITING:
+            if seconds and self._windows and self._waiting + seconds > MOST_WAITING:
                 raise BusyError(
                     f"{self._waiting:.0f} s of sound are waiting; this computer is too slow for "
                     "the model"

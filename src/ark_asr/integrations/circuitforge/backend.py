@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -64,9 +64,9 @@ class STTResult:
     CONFIDENCE_DEFAULT_THRESHOLD: float = THRESHOLD
 
 
-if not TYPE_CHECKING and find_spec("circuitforge_core") is not None:
-    # Where theirs are, theirs are returned.
-    from circuitforge_core.stt.backends.base import STTResult, STTSegment
+if not TYPE_CHECKING:
+    with suppress(ImportError):  # where theirs are, theirs are returned
+        from circuitforge_core.stt.backends.base import STTResult, STTSegment
 
 
 class ArkSTTBackend:
