@@ -159,6 +159,8 @@ def test_the_recognizer_needs_nothing_heavy():
         ["convert-format"],
         ["batch"],
         ["evaluate"],
+        ["compare"],
+        ["bench"],
         ["models"],
         ["serve"],
         ["train", "supervised"],

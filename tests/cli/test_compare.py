@@ -87,6 +87,15 @@ def test_bad_options_are_one_line(manifest, arguments, message):
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_what_cannot_be_fetched_is_not_run(manifest, monkeypatch):
+    """A port where nobody listens stands for a hub that is down."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    result = compare("ark-asr-0.6b", "-i", manifest, "--download", "--threads", 1)
+    assert result.exit_code == 1
+    assert "ark-asr-0.6b: fetching ark-asr-0.6b" in result.stderr
+    assert "ark-asr-0.6b: not run: ark-asr-0.6b: could not be fetched" in result.stdout
+
+
 @pytest.mark.parametrize("asked", [["ark-mini", "--download"], ["http://127.0.0.1:9/v1"]])
 def test_offline_is_kept(manifest, asked, monkeypatch):
     monkeypatch.setenv("ARK_ASR_OFFLINE", "1")

@@ -58,9 +58,9 @@ def bench(
     evaluate`.
     """
     with outcome():
-        from ark_asr.engines.sessions import default_threads
         from ark_asr.evaluation.machine import load_average, this_machine
         from ark_asr.evaluation.speed import Plan, Speeds, measure
+        from ark_asr.pipeline.health import this_computer
 
         if plot is not None:
             with needs_extra("a picture", "plot"):
@@ -68,7 +68,7 @@ def bench(
             check_suffix(plot.suffix)  # before minutes of measuring
         plan = Plan(
             models=tuple(model or [None]),
-            threads=tuple(threads or sorted({1, default_threads()})),
+            threads=tuple(threads or sorted({1, this_computer().threads})),
             seconds=tuple(seconds or ()),
             batches=tuple(batch_size or (1, 4)),
             repeats=repeats,

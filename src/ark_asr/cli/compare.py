@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ark_asr.cli.outcome import needs_extra, outcome, say
-from ark_asr.errors import OptionError
+from ark_asr.errors import DownloadError, OptionError
 
 if TYPE_CHECKING:
     from ark_asr.batch.records import Record
@@ -32,9 +32,7 @@ def compare(
             "names it, @PRECISION after it chooses. The others are compared with the first.",
         ),
     ] = None,
-    more: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", show_default=False)
-    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="NAME", show_default=False)] = None,
     input_: Annotated[
         str | None,
         typer.Option(
@@ -108,14 +106,14 @@ def compare(
             return
         from ark_asr.batch.manifests import read_manifest
         from ark_asr.batch.records import Fields
-        from ark_asr.engines.sessions import default_threads
         from ark_asr.evaluation.machine import load_average
+        from ark_asr.pipeline.health import this_computer
 
         if input_ is None or not (models or more):
             raise OptionError("say what to compare (--models, see --list) on which --input")
         contenders = parse([*(models or []), *(more or [])])
         conditions = Conditions(
-            default_threads() if threads is None else threads,
+            this_computer().threads if threads is None else threads,
             clip_seconds, warm_up, language, language_field,
         )  # fmt: skip
         get_scheme(scheme)  # a wrong name is said before hours of listening
@@ -172,18 +170,34 @@ def _run(
 ) -> Outcome:
     from ark_asr.evaluation.compare.results import Outcome
     from ark_asr.evaluation.compare.run import run
-    from ark_asr.evaluation.compare.weights import Absent, bring
+    from ark_asr.evaluation.compare.weights import Absent, bring, fetch
 
     def tell(line: str) -> None:
         if not quiet:
             say(line)
 
-    found = bring(contender, download=download, say=tell)
+    def get(contender: Contender) -> None:
+        tell(f"{contender.label}: fetching {contender.place}")
+        if contender.family.name == "ark":  # asks for consent, and makes the package that is fast
+            _pull(contender.place.partition(":")[0], quiet=quiet)
+        else:
+            fetch(contender)
+
+    found = bring(contender, get if download else None)
     if isinstance(found, Absent):
         return Outcome(contender, found)
     tell(f"{contender.label}: {found.runs_on}, {found.place}")
     with _bar(len(records), show=not quiet) as report:
         return Outcome(contender, run(contender, found, records, conditions, report))
+
+
+def _pull(name: str, *, quiet: bool) -> None:
+    from ark_asr.cli.pull import pull
+
+    try:
+        pull(name, quiet=quiet)
+    except typer.Exit:  # it has said why
+        raise DownloadError(f"{name}: could not be fetched") from None
 
 
 @contextmanager

@@ -90,9 +90,9 @@ def test_only_what_is_asked_for_is_fetched(cache, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     contender = parse_one("whisper-tiny")
-    assert isinstance(bring(contender, download=False), Absent)
+    assert isinstance(bring(contender), Absent)
     assert all(local for *_, local in asked)
-    bring(contender, download=True)
+    bring(contender, fetch)
     (fetched,) = [(name, patterns) for name, patterns, local in asked if not local]
     assert fetched[0] == "openai/whisper-tiny"
     assert "*.safetensors" in fetched[1]
@@ -104,6 +104,6 @@ def test_what_cannot_be_fetched_says_why(cache):
     contender = parse_one("whisper-tiny")
     with pytest.raises(DownloadError, match="openai/whisper-tiny: "):
         fetch(contender)  # the cache's fixture is offline
-    found = bring(contender, download=True)
+    found = bring(contender, fetch)
     assert found.why.startswith("openai/whisper-tiny: ")
     assert found.command == "hf download openai/whisper-tiny"

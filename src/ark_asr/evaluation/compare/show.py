@@ -109,9 +109,9 @@ def page(comparison: Comparison) -> str:
     return document(title, [
         f'<header><h1>{title}</h1><p class="quiet">{escape(f"ark-asr {__version__}")}</p></header>',
         _bars(comparison.rows),
-        _section("Measured", grid(_escaped(_NUMBERS), map(_escaped, numbers(comparison.rows)))),
+        _wide("Measured", grid(_escaped(_NUMBERS), map(_escaped, numbers(comparison.rows)))),
         *lists,
-        _section("Known", grid(_escaped(_FACTS), map(_escaped, facts(comparison.rows)))),
+        _wide("Known", grid(_escaped(_FACTS), map(_escaped, facts(comparison.rows)))),
         _notes(comparison.rows),
         "<footer>" + "".join(f"<p class='quiet'>{escape(line)}</p>"
                              for line in conditions(comparison)) + "</footer>",
@@ -158,6 +158,10 @@ def _escaped(cells: Sequence[str]) -> list[str]:
 
 def _section(title: str, inside: str) -> str:
     return f"<section><h2>{title}</h2>{inside}</section>"
+
+
+def _wide(title: str, table: str) -> str:
+    return _section(title, f'<div style="overflow-x:auto">{table}</div>')
 
 
 def _items(title: str, lines: Sequence[str]) -> str:

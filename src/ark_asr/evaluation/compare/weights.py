@@ -67,19 +67,11 @@ def locate(contender: Contender) -> Here | Absent:
 
 
 def fetch(contender: Contender) -> None:
-    """Bring the weights here, over the network; nothing that can hold code is fetched.
+    """Bring a repository of the hub here, over the network; nothing in it that can hold code.
 
     Raises:
-        DownloadError: They cannot be had.
+        DownloadError: It cannot be had.
     """
-    if contender.family.name == "ark":
-        entry = find(contender.place.partition(":")[0])
-        if entry is None:
-            raise DownloadError(f"{contender.place}: is in no catalogue")
-        from ark_asr.models.pull import pull
-
-        pull(entry)
-        return
     from huggingface_hub import snapshot_download
 
     try:
@@ -89,18 +81,17 @@ def fetch(contender: Contender) -> None:
 
 
 def bring(
-    contender: Contender, *, download: bool, say: Callable[[str], None] = lambda _: None
+    contender: Contender, fetcher: Callable[[Contender], None] | None = None
 ) -> Here | Absent:
-    """`locate`, with `fetch` where that is allowed and helps; a failure becomes the reason.
+    """`locate`, with ``fetcher`` where that helps; why it failed becomes the reason.
 
     Raises:
         ModelError: It is neither here nor known at all.
     """
     found = locate(contender)
-    if isinstance(found, Absent) and found.fetchable and download:
-        say(f"{contender.label}: fetching {contender.place}")
+    if isinstance(found, Absent) and found.fetchable and fetcher is not None:
         try:
-            fetch(contender)
+            fetcher(contender)
         except ArkError as error:
             return Absent(str(error), found.command)
         found = locate(contender)
