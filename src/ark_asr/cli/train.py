@@ -13,36 +13,43 @@ from ark_asr.errors import OptionError
 app = typer.Typer(help="Train a model (needs the extra 'train').", no_args_is_help=True)
 
 
+_Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The recipe's settings.")]
+_Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the last checkpoint of the same run.")
+]
+_SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Count and list unusable recordings instead of stopping.")
+]
+_Start = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Checkpoint to start from. [default: as the recipe says]"),
+]
+_Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="DIR", help="For checkpoints, log, curves.")
+]
+_Train = Annotated[
+    list[str] | None, typer.Option(metavar="FILE", help="Manifest to learn from; may be repeated.")
+]
+_Dev = Annotated[
+    list[str] | None, typer.Option(metavar="FILE", help="Manifest to score; may be repeated.")
+]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key, such as optim.steps=500."),
+]
+
+
 @app.command()
 def supervised(
     *,
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The recipe's settings.")],
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint of the same run.")
-    ] = False,
-    skip_bad: Annotated[
-        bool,
-        typer.Option("--skip-bad", help="Count and list unusable recordings instead of stopping."),
-    ] = False,
-    start: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Checkpoint to start from. [default: as the recipe says]"),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="For checkpoints, log and curves."),
-    ] = None,
-    train: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE", help="Manifest to learn from; may be repeated."),
-    ] = None,
-    dev: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Manifest to score; may be repeated.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any key, such as optim.steps=500."),
-    ] = None,
+    config: _Config,
+    resume: _Resume = False,
+    skip_bad: _SkipBad = False,
+    start: _Start = None,
+    output: _Output = None,
+    train: _Train = None,
+    dev: _Dev = None,
+    set_: _Set = None,
 ) -> None:
     """Learn from recordings with transcripts."""
     with outcome():
@@ -58,14 +65,10 @@ def supervised(
 
 @app.command()
 def distill(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The recipe's settings.")],
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint of the same run.")
-    ] = False,
-    skip_bad: Annotated[
-        bool,
-        typer.Option("--skip-bad", help="Count and list unusable recordings instead of stopping."),
-    ] = False,
+    *,
+    config: _Config,
+    resume: _Resume = False,
+    skip_bad: _SkipBad = False,
     calibrate: Annotated[
         int | None,
         typer.Option(
@@ -73,16 +76,25 @@ def distill(
             help="Train nothing: go through N batches and print loss, rollouts and alignment.",
         ),
     ] = None,
+    start: _Start = None,
+    output: _Output = None,
+    train: _Train = None,
+    dev: _Dev = None,
+    set_: _Set = None,
 ) -> None:
     """Learn from what a stronger model makes of the student's own transcripts."""
     with outcome():
         with needs_extra("training", "train"):
             from ark_asr.training import distill as recipe
+            from ark_asr.training.overrides import Overrides
 
-        if calibrate is None:
-            recipe.main(config, resume=resume, skip_bad=skip_bad)
-        else:
-            recipe.calibrate(config, calibrate, skip_bad=skip_bad)
+        settings = tuple(set_ or ())
+        overrides = Overrides(start, output, tuple(train or ()), tuple(dev or ()), settings)
+        if calibrate is not None:
+            recipe.calibrate(config, calibrate, skip_bad=skip_bad, overrides=overrides)
+            return
+        best = recipe.main(config, resume=resume, skip_bad=skip_bad, overrides=overrides)
+        say(f"the best checkpoint: {best}")
 
 
 @app.command()

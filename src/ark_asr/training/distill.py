@@ -24,27 +24,34 @@ from ark_asr.training.distill_config import DistillConfig
 from ark_asr.training.journal import Journal
 from ark_asr.training.lesson import Lesson
 from ark_asr.training.optim import set_rates
+from ark_asr.training.overrides import Overrides
 from ark_asr.training.run import Run, prepare, save, say
 from ark_asr.training.supervised import evaluate, mixed, move, portions
 from ark_asr.training.tally import Tally
 from ark_asr.training.teachers import load_teacher
 from ark_asr.training.teachers.ark import ark_vocabulary
 
+_NONE = Overrides()
 
-def main(config_path: str | Path, *, resume: bool = False, skip_bad: bool = False) -> Path:
+
+def main(
+    config_path: str | Path, *, resume: bool = False, skip_bad: bool = False,
+    overrides: Overrides = _NONE,
+) -> Path:  # fmt: skip
     """Run a recipe to its last update and return the folder of the best checkpoint on dev.
 
     Args:
         config_path: TOML file, see :class:`DistillConfig`.
         resume: Go on from the latest checkpoint in the output folder.
         skip_bad: Leave out recordings that cannot be read, and list them, instead of stopping.
+        overrides: What goes before the recipe.
 
     Raises:
         OptionError: The recipe makes no sense, a recording cannot be read, or the output folder
             already has checkpoints and ``resume`` was not asked for.
         ModelError: The teacher cannot be used.
     """
-    config = DistillConfig.load(config_path)
+    config = DistillConfig.load(config_path, overrides)
     run = prepare(config, resume=resume, skip_bad=skip_bad, distil=True)
     output = config.path(config.output)
     journal = Journal(output, run.step) if run.ranks.first else None
@@ -58,7 +65,9 @@ def main(config_path: str | Path, *, resume: bool = False, skip_bad: bool = Fals
     return best if best.is_dir() else checkpoint.numbered(output)[-1]
 
 
-def calibrate(config_path: str | Path, count: int, *, skip_bad: bool = False) -> Tally:
+def calibrate(
+    config_path: str | Path, count: int, *, skip_bad: bool = False, overrides: Overrides = _NONE
+) -> Tally:
     """Go through ``count`` batches as a run would, change nothing, and say what was found.
 
     Raises:
@@ -67,7 +76,7 @@ def calibrate(config_path: str | Path, count: int, *, skip_bad: bool = False) ->
     """
     if count < 1:
         raise OptionError(f"{count} batches say nothing; take at least 1")
-    config = DistillConfig.load(config_path)
+    config = DistillConfig.load(config_path, overrides)
     run = prepare(config, resume=True, skip_bad=skip_bad, distil=True)
     lesson = lesson_of(run, config)
     total = Tally()
