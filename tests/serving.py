@@ -54,7 +54,7 @@ class Served:
 @contextmanager
 def serving(*, wait=True, **options):
     """Serve with these settings; its end is that of SIGTERM."""
-    served = Served(Settings(port=0, threads=1, **options))
+    served = Served(Settings(**{"port": 0, "threads": 1, **options}))
     served.thread.start()
     try:
         served.wait_until_there(200 if wait else 503)

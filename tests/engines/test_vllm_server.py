@@ -13,6 +13,7 @@ import pytest
 import ark_asr
 from ark_asr.audio import load_audio
 from ark_asr.engines.base import Ask
+from ark_asr.engines.vllm import settings_from_variables
 from ark_asr.engines.vllm_server import VllmServer, _wav
 from ark_asr.errors import ModelError, ModelFormatError, OptionError
 from ark_asr.models.tokenizer import Tokenizer
@@ -121,3 +122,15 @@ def test_sound_arrives_as_it_was():
     samples = np.random.default_rng(0).uniform(-1, 1, 1000).astype(np.float32)
     back = load_audio(io.BytesIO(_wav(Audio(samples, 16_000))))
     np.testing.assert_array_equal(back.samples, samples)
+
+
+def test_variables_of_the_published_service(monkeypatch):
+    monkeypatch.setenv("VLLM_MAX_NUM_SEQS", "4")
+    monkeypatch.setenv("VLLM_GPU_MEMORY_UTILIZATION", "0.6")
+    monkeypatch.setenv("VLLM_DTYPE", "bfloat16")
+    assert settings_from_variables() == {
+        "dtype": "bfloat16", "max_num_seqs": 4, "gpu_memory_utilization": 0.6
+    }  # fmt: skip
+    monkeypatch.setenv("VLLM_MAX_NUM_SEQS", "many")
+    with pytest.raises(OptionError, match="VLLM_MAX_NUM_SEQS is 'many'"):
+        settings_from_variables()

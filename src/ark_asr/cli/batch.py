@@ -95,9 +95,9 @@ def batch(
     engine: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="onnx or torch (extra 'torch') [default: what fits the model]; ray, ray:onnx or "
-            "ray:torch (extra 'ray') for many machines.",
+            metavar="NAME|URL",
+            help="onnx, torch, vllm (extras 'torch', 'vllm') or the URL of a vLLM server [default: "
+            "what fits the model]; ray, ray:onnx or ray:torch (extra 'ray') for many machines.",
         ),
     ] = None,
     shard_rows: Annotated[

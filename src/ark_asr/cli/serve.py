@@ -45,7 +45,11 @@ UnloadAfter = Annotated[
     ),
 ]
 Engine = Annotated[
-    str | None, typer.Option(metavar="NAME", help="onnx or torch. [default: what fits]")
+    str | None,
+    typer.Option(
+        metavar="NAME|URL",
+        help="onnx, torch, vllm, or the URL of a vLLM server. [default: what fits]",
+    ),
 ]
 Threads = Annotated[int | None, typer.Option(metavar="N", help="CPU threads. [default: all cores]")]
 Alias = Annotated[

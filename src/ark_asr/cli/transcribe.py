@@ -69,7 +69,9 @@ def transcribe(
     engine: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="onnx or torch (extra 'torch'). [default: what fits the model]"
+            metavar="NAME|URL",
+            help="onnx, torch, vllm (extras 'torch', 'vllm'), or the URL of a vLLM server. "
+            "[default: what fits the model]",
         ),
     ] = None,
     vad: Annotated[

@@ -6,7 +6,8 @@ outside as `Engine` is; it is a `Writer`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,37 @@ from typing import Any
 import numpy as np
 
 from ark_asr.engines.base import Ask
-from ark_asr.errors import MissingExtraError, ModelError
+from ark_asr.errors import MissingExtraError, ModelError, OptionError
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.types import Hypothesis, IntArray, StopReason
 
 # Seconds that vLLM's own processes have to end.
 _GRACE = 10.0
+# The variables of the service that the models were published with, and what vLLM calls them.
+_VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
+    "VLLM_DTYPE": ("dtype", str),
+    "VLLM_MAX_MODEL_LEN": ("max_model_len", int),
+    "VLLM_MAX_NUM_SEQS": ("max_num_seqs", int),
+    "VLLM_MAX_NUM_BATCHED_TOKENS": ("max_num_batched_tokens", int),
+    "VLLM_GPU_MEMORY_UTILIZATION": ("gpu_memory_utilization", float),
+    "VLLM_TENSOR_PARALLEL_SIZE": ("tensor_parallel_size", int),
+}
+
+
+def settings_from_variables() -> dict[str, object]:
+    """What the environment says of vLLM's settings.
+
+    Raises:
+        OptionError: A variable holds no number.
+    """
+    found = {}
+    for variable, (setting, kind) in _VARIABLES.items():
+        if text := os.environ.get(variable):
+            try:
+                found[setting] = kind(text)
+            except ValueError:
+                raise OptionError(f"{variable} is {text!r}; it must be a number") from None
+    return found
 
 
 class VllmWriter:
@@ -82,10 +108,13 @@ class VllmEngine(VllmWriter):
     def load(cls, folder: str | Path) -> VllmEngine:
         """Start vLLM on a checkpoint folder; in float32 on a CPU, else as it is stored.
 
+        The variables of `docs/vllm.md` (``VLLM_MAX_NUM_SEQS``...) are heeded.
+
         Raises:
             MissingExtraError: vLLM is not installed, or another release than this package knows.
             ModelFormatError: A file of the folder is not what it must be.
             ModelError: vLLM could not start.
+            OptionError: A variable holds no number.
         """
         try:
             from vllm import EngineArgs, LLMEngine
@@ -94,13 +123,14 @@ class VllmEngine(VllmWriter):
             raise MissingExtraError("The engine vllm", "vllm") from None
         tokenizer = Tokenizer.load(folder)
         cpu = current_platform.is_cpu()
-        args = EngineArgs(
-            model=str(folder),
-            dtype="float32" if cpu else "auto",
-            enforce_eager=cpu,
-            disable_log_stats=True,
-        )
+        settings: dict[str, Any] = {
+            "dtype": "float32" if cpu else "auto",
+            **settings_from_variables(),
+        }
         try:
+            args = EngineArgs(
+                model=str(folder), enforce_eager=cpu, disable_log_stats=True, **settings
+            )
             return cls(LLMEngine.from_engine_args(args), tokenizer)
         except Exception as error:
             raise ModelError(f"vLLM could not start: {error}") from error
