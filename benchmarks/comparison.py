@@ -83,7 +83,9 @@ def main() -> None:
         ]  # fmt: skip
         subprocess.run(command, check=False)  # 1: not all ran, which the table says
         table = (folder / "out" / "comparison.md").read_text(encoding="utf-8")
-        RESULT.write_text(table.replace(f"{folder}/", ""), encoding="utf-8")
+        for place in (folder, ROOT):
+            table = table.replace(f"{place}/", "")
+        RESULT.write_text(table, encoding="utf-8")
     print(f"written: {RESULT}")
 
 

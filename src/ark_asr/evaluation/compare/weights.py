@@ -101,11 +101,12 @@ def bring(
 def _ours(place: str) -> Here | Absent:
     try:
         folder = resolve(place)
-    except ModelNotFoundError as error:
+    except ModelNotFoundError:
         entry = find(place.partition(":")[0])
         if entry is None:
             raise
-        return Absent(str(error), f"ark-asr models pull {entry.name}", fetchable=True)
+        why = f"{place} is not on this computer"
+        return Absent(why, f"ark-asr models pull {entry.name}", fetchable=True)
     except ModelFormatError as error:
         return Absent(str(error), "ark-asr models list")
     engine = engine_of(folder.kind)
