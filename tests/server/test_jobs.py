@@ -18,6 +18,7 @@ import pytest
 
 from ark_asr import TranscribeOptions
 from ark_asr.audio import load_audio
+from ark_asr.server.jobs.runner import AT_ONCE
 from ark_asr.server.keys import add_key
 from ark_asr.writers import FORMATS, get_writer, parse_transcripts
 from serving import serving, write_wav
@@ -220,6 +221,22 @@ def test_cancelling_frees_the_engine_within_one_step(served, talk, monkeypatch):
     assert finished(served.url, talk)["status"] == "done"
     assert before == 3
     assert steps[2]["status"] == "cancelled"
+
+
+def test_jobs_wait_in_a_queue(served, hello, halted):
+    names = [send(served.url, hello).json()["id"] for _ in range(AT_ONCE + 2)]
+
+    def places():
+        return [httpx.get(f"{served.url}/jobs/{name}").json()["queue_position"] for name in names]
+
+    assert places() == [None] * AT_ONCE + [1, 2]
+    url = f"{served.url}/jobs/{names[-2]}/cancel"
+    assert httpx.post(url).json()["status"] == "cancelled"
+    assert httpx.post(url).json()["status"] == "cancelled"  # once more changes nothing
+    assert places() == [None] * (AT_ONCE + 1) + [1]
+    httpx.delete(f"{served.url}/jobs/{names[0]}")
+    last = httpx.get(f"{served.url}/jobs/{names[-1]}").json()
+    assert (last["status"], last["queue_position"]) in (("running", None), ("queued", 1))
 
 
 def test_short_requests_go_first(served, talk, hello):
