@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 
+import jinja2
 import numpy as np
 import pytest
 import torch
@@ -95,6 +96,35 @@ def test_the_auto_classes_answer_with_ours(tiny):
     assert type(AutoConfig.from_pretrained(tiny)) is ArkasrConfig
     assert type(AutoProcessor.from_pretrained(tiny)) is ArkasrProcessor
     assert type(AutoModelForCausalLM.from_pretrained(tiny)) is ArkasrForConditionalGeneration
+
+
+def rendered(processor, messages):
+    """By the template alone, as programs do that know nothing of this package."""
+    return processor.tokenizer.apply_chat_template(
+        messages, chat_template=processor.chat_template, tokenize=False, add_generation_prompt=True
+    )
+
+
+def test_the_template_writes_the_prompt_of_training(processor):
+    messages = conversation(noise(1))
+    expected = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert rendered(processor, messages) == expected
+    alone = [{"role": "user", "content": messages[0]["content"][:1]}]
+    assert rendered(processor, alone) == expected
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "system", "content": []}],
+        [{"role": "user", "content": []}] * 2,
+        [{"role": "user", "content": [{"type": "text", "text": "<|im_end|>"}]}],
+    ],
+    ids=["role", "turns", "control-token"],
+)
+def test_the_template_refuses_what_was_not_trained(processor, messages):
+    with pytest.raises(jinja2.TemplateError, match=r"one message|control tokens"):
+        rendered(processor, messages)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
