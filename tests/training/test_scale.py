@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import checkpoints
 import processes
 import tones
 from ark_asr.training import checkpoint
@@ -18,7 +19,10 @@ STEPS = 6
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
-    return tones.write_material(tmp_path_factory.mktemp("material"))
+    folder = tones.write_material(tmp_path_factory.mktemp("material"))
+    geometry = {"encoder_layers": 1, "layers": 1, "max_positions": 256}
+    checkpoints.write_checkpoint(folder / "weights", dtype="BF16", scale=0.05, **geometry)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +98,15 @@ def test_sharded_weights_move_like_whole_ones(finished):
     close(published(whole), published(sharded))
     same_course(whole, sharded)
     assert len(list((sharded / "step-0000006" / "training_shards").glob("*.distcp"))) == 2
+
+
+def test_sharded_corrections_are_merged_like_whole_ones(material, finished):
+    values = {"start": f"'{material / 'weights'}'", "method": "'adamw'", "rate": 1e-3, "rank": 2}
+    values |= {"ctc_weight": 0, "ctc_final": 0, "ema": 0.5, "dev": True}
+    whole, sharded = finished(1, accumulate=2, **values), finished(2, shard="true", **values)
+    close(published(whole), published(sharded))
+    assert tones.logged(sharded)[-1]["wer/train"] == pytest.approx(1.0, abs=0.2)
+    assert (sharded / "best" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("shard", ["false", "true"])
