@@ -85,6 +85,7 @@ export class Job {
   /** Nothing of it stays on the server, however it ended. */
   async clean() {
     if (!this.result.job) return;
-    await request(`jobs/${this.result.job}`, {method: "DELETE"}).catch(() => {});
+    const deleted = request(`jobs/${this.result.job}`, {method: "DELETE", keepalive: true});
+    await deleted.then((response) => response.text()).catch(() => {});
   }
 }

@@ -142,8 +142,9 @@ function lose(now, reason) {
 
 function write(settled, pending) {
   const [before, after] = $("now").children;
-  before.textContent = settled;
-  after.textContent = pending;
+  const space = pending.length - pending.trimStart().length; // not underlined with what follows it
+  before.textContent = settled + pending.slice(0, space);
+  after.textContent = pending.slice(space);
   const waiting = !settled && !pending && !$("said").children.length;
   $("captions").dataset.waiting = waiting ? t("listening") : "";
   follow();

@@ -27,7 +27,7 @@ async function route() {
   const id = location.hash.match(/^#result=(.+)$/)?.[1];
   if (id && await transcript.open(id)) {
     view("transcript");
-    $("main").focus();
+    $("main").focus({preventScroll: true});
   } else {
     transcript.close();
     view("home");
@@ -72,7 +72,8 @@ function showModel() {
   const chosen = models.find((model) => model.id === $("model").value);
   const names = new Intl.DisplayNames(currentLanguage(), {type: "language"});
   const languages = (chosen?.languages ?? []).map((tag) => names.of(tag)).join(", ");
-  $("model-note").textContent = languages && t("model_languages", {languages});
+  const several = chosen?.languages.length > 1;
+  $("model-note").textContent = languages && t(several ? "model_languages" : "model_language", {languages});
 }
 
 async function askForKey(wasWrong) {

@@ -101,11 +101,12 @@ function row(segments, at, names, words) {
     text.append(element);
     words.push({start: word.start, end: word.end, element});
   }
+  const same = speaker && at > 0 && speakerOf(segments[at - 1]) === speaker;
   const colour = speaker ? names.indexOf(speaker) % SPEAKER_COLOURS : null;
   return el("li", {class: "segment", "data-at": at},
     el("div", {class: "margin"},
       el("button", {class: "time", tabindex: -1, "aria-label": t("play_from", {time}), onclick: () => on.play(segment.start)}, time),
-      el("button", {class: "speaker", tabindex: -1, "data-colour": colour, "aria-haspopup": "dialog", title: t("name_speaker", {time}),
+      el("button", {class: same ? "speaker same" : "speaker", tabindex: -1, "data-colour": colour, "aria-haspopup": "dialog", title: t("name_speaker", {time}),
         "aria-label": speaker ? `${speaker}. ${t("name_speaker", {time})}` : t("name_speaker", {time}),
         onclick: () => on.speaker(at)},
       speaker ?? icon("person"))),
@@ -117,8 +118,10 @@ function row(segments, at, names, words) {
 /** The one word that Tab reaches; it is a button as long as it is that word. */
 function moveTo(word, {focus: takes}) {
   if (!word) return;
-  cursor?.removeAttribute("tabindex");
-  cursor?.removeAttribute("role");
+  if (word !== cursor) { // an element that loses its tabindex, if only for a moment, loses the focus
+    cursor?.removeAttribute("tabindex");
+    cursor?.removeAttribute("role");
+  }
   cursor = word;
   word.tabIndex = 0;
   word.setAttribute("role", "button");

@@ -67,21 +67,26 @@ export function socket(path, protocol) {
   return new WebSocket(url, key === null ? [] : [protocol, `openai-insecure-api-key.${key}`]);
 }
 
-/** Server-sent events of a response: `{name, data}`, the data parsed. */
+/** Server-sent events of a response, as this server writes them: `{name, data}`, the data parsed. */
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  for (;;) {
-    const {done, value} = await reader.read();
-    if (done) return;
-    const blocks = (rest + value.replaceAll("\r\n", "\n")).split("\n\n");
-    rest = blocks.pop();
-    for (const block of blocks) {
-      const fields = block.split("\n").map((line) => line.match(/^(\w+): ?(.*)$/)).filter(Boolean);
-      const data = fields.filter(([, name]) => name === "data").map(([, , text]) => text).join("\n");
-      if (data) yield {name: fields.find(([, name]) => name === "event")?.[2] ?? "message", data: JSON.parse(data)};
+  try {
+    for (;;) {
+      const {done, value} = await reader.read();
+      if (done) return;
+      const blocks = (rest + value).split("\n\n");
+      rest = blocks.pop();
+      yield* blocks.map(eventOf).filter(Boolean);
     }
+  } finally {
+    reader.cancel().catch(() => {}); // whoever stops listening closes the connection
   }
+}
+
+function eventOf(block) {
+  const fields = new Map(block.split("\n").map((line) => line.match(/^(\w+): (.*)$/)?.slice(1)).filter(Boolean));
+  return fields.has("data") ? {name: fields.get("event"), data: JSON.parse(fields.get("data"))} : null;
 }
 
 const authorization = () => (key === null ? {} : {Authorization: `Bearer ${key}`});

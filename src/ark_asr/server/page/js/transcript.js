@@ -14,6 +14,7 @@ import {file, FORMATS} from "./writers/formats.js";
 const GROUPS = ["text", "subtitles", "data"];
 
 let result = null;
+let reach = null; // how far the latest name reached, as the next one will
 let earlier = []; // documents before each change, for undoing
 
 export function setUp() {
@@ -47,6 +48,7 @@ export async function open(id) {
   if (!found?.document) return false;
   result = found;
   earlier = [];
+  reach = null;
   search.clear();
   drawFormats();
   draw();
@@ -110,9 +112,9 @@ async function nameSpeaker(at) {
   $("speaker-name").value = before ?? "";
   $("speaker-names").replaceChildren(...speakers(document).map((name) => el("option", {value: name})));
   $("reach-all").textContent = before ? t("reach_all", {name: before}) : t("reach_all_unnamed");
-  $("speaker-dialog").querySelector(`[value=${before ? "all" : "on"}]`).checked = true;
+  $("speaker-dialog").querySelector(`[value=${reach ?? (before ? "all" : "on")}]`).checked = true;
   if (await ask($("speaker-dialog"))) {
-    const reach = $("speaker-dialog").querySelector("[name=reach]:checked").value;
+    reach = $("speaker-dialog").querySelector("[name=reach]:checked").value;
     change(withSpeaker(document, at, $("speaker-name").value.trim(), reach));
   }
   segments.focus(at);
@@ -147,8 +149,10 @@ function drawFormats() {
     return el("div", {class: "group"}, el("h2", {}, t(`group_${group}`)), ...names.map(formatButton));
   }));
   if (result?.audio) {
-    const save = () => download(result.audio, result.audio.name ?? result.document.source);
-    $("format-list").append(el("div", {class: "group"}, el("button", {class: "plain", onclick: save}, t("format_audio"))));
+    const name = result.document.source;
+    const save = () => download(result.audio, name);
+    $("format-list").append(el("div", {class: "group"}, el("button", {class: "plain", "data-format": "audio", onclick: save},
+      el("b", {}, name.split(".").at(-1)), t("format_audio"))));
   }
 }
 

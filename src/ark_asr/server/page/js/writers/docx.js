@@ -30,7 +30,8 @@ function styles() {
     + `<w:pPr><w:keepNext/><w:spacing w:before="240" w:after="120"/><w:outlineLvl w:val="${level}"/></w:pPr>`
     + `<w:rPr><w:b/><w:sz w:val="${size}"/></w:rPr></w:style>`);
   return `${HEAD}<w:styles xmlns:w="${W}"><w:docDefaults><w:pPrDefault><w:pPr><w:spacing w:after="160"/></w:pPr>`
-    + `</w:pPrDefault></w:docDefaults>${heading("Heading1", "heading 1", 36, 0)}${heading("Heading2", "heading 2", 26, 1)}</w:styles>`;
+    + `</w:pPrDefault></w:docDefaults><w:style w:type="paragraph" w:default="1" w:styleId="Normal"><w:name w:val="Normal"/></w:style>`
+    + `${heading("Heading1", "heading 1", 36, 0)}${heading("Heading2", "heading 2", 26, 1)}</w:styles>`;
 }
 
 function body(document, title) {

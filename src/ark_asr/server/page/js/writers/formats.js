@@ -27,7 +27,13 @@ export function file(name, document, title) {
   return new Blob([render(document, title)], {type: type.startsWith("text/") ? `${type};charset=utf-8` : type});
 }
 
-const milliseconds = (seconds) => Math.round(seconds * 1000);
+/** Whole milliseconds; halves go to the even one, as they do in Python. */
+function milliseconds(seconds) {
+  const exact = seconds * 1000;
+  const rounded = Math.round(exact);
+  return rounded - exact === 0.5 && rounded % 2 ? rounded - 1 : rounded;
+}
+
 const two = (value) => String(value).padStart(2, "0");
 
 function timestamp(seconds, decimal = ".") {

@@ -1,0 +1,235 @@
+"""A transcript on the page: read, heard, searched, corrected, saved; found again, and deleted."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from ark_asr.writers import get_writer, parse_transcripts
+from lectures import lecture, record
+from serving import write_wav
+
+
+@pytest.fixture(scope="module")
+def hum(tmp_path_factory):
+    """Ten seconds of sound."""
+    samples = 0.1 * np.sin(np.arange(160_000) / 10, dtype=np.float32)
+    return write_wav(tmp_path_factory.mktemp("hum") / "hum.wav", samples)
+
+
+@pytest.fixture
+def page(opened, hum):
+    return opened(record(lecture()), hum)
+
+
+def saved(page, name):
+    page.click("#download")
+    with page.expect_download() as coming:
+        page.click(f"[data-format={name}]")
+    return coming.value.suggested_filename, coming.value.path().read_bytes()
+
+
+def text_of(page):
+    return page.locator("#segments .words").all_inner_texts()
+
+
+def edit(page, at, text):
+    page.locator(".segment").nth(at).hover()
+    page.locator(".segment .pen").nth(at).click()
+    page.fill(".editing", text)
+    page.keyboard.press("Enter")
+
+
+def test_it_shows_what_was_said_and_underlines_doubts(page):
+    assert text_of(page) == [segment.text for segment in lecture().segments]
+    assert page.locator(".doubtful").all_inner_texts() == ["Rome"]
+    line = "getComputedStyle(document.querySelector('.doubtful')).textDecorationLine"
+    assert page.evaluate(line) == "underline"
+    page.click("#doubts")
+    assert page.get_attribute("#doubts", "aria-pressed") == "false"
+    assert page.evaluate(line) == "none"
+
+
+def test_a_click_on_a_word_plays_from_it_and_words_light_up(page):
+    page.evaluate("""() => {
+      const lit = window.lit = [];
+      const see = ([{target}]) => target.classList.contains("said") && lit.push(target.textContent);
+      new MutationObserver(see).observe(document.querySelector("#segments"), {subtree: true, attributeFilter: ["class"]});
+    }""")
+    page.click(".word >> text=roads")
+    page.wait_for_selector("#play[aria-label=Pause]")
+    page.locator("#at", has_text=re.compile("0:0[6-9]|0:10")).wait_for()
+    lit = page.evaluate("window.lit")
+    # A busy machine may not show each of them.
+    assert len(lit) > 1
+    assert lit == [word for word in "roads lead to Rome let us begin.".split() if word in lit]
+
+
+def test_the_word_at_the_position_is_lit(page):
+    assert page.inner_text("#length") == "0:10"
+    page.fill("#seek", "5.3")
+    page.wait_for_selector(".word.said >> text=to")
+    page.fill("#seek", "5.55")
+    page.wait_for_selector(".word.said", state="detached")
+    page.fill("#seek", "0.6")
+    page.wait_for_selector(".word.said >> text=Good")
+
+
+def test_search_counts_walks_and_marks(page):
+    page.fill("#find", "o")
+    assert page.inner_text("#found") == "1 of 7"
+    page.keyboard.press("Enter")
+    assert page.inner_text("#found") == "2 of 7"
+    page.click("#find-previous")
+    page.click("#find-previous")
+    assert page.inner_text("#found") == "7 of 7"
+    page.fill("#find", "LEAD  TO r")
+    marked = page.evaluate("[...CSS.highlights.get('found-now')].map(String)")
+    assert marked == ["lead to R"]
+    page.fill("#find", "(.*")
+    assert page.inner_text("#found") == "not found"
+
+
+def test_downloads_hold_edits_and_names(page):
+    edit(page, 1, "all roads lead to Athens")
+    page.locator(".segment .speaker").nth(1).click()
+    page.fill("#speaker-name", "Ann Lee")
+    page.check("[name=reach][value=one]")
+    page.click("#speaker-dialog .main")
+    for name in ("txt", "md", "srt", "vtt", "lrc", "tsv", "csv", "json", "jsonl", "docx"):
+        title, data = saved(page, name)
+        assert title == f"Lecture 3.{name}"
+        assert b"Athens" in data
+        assert b"Ann Lee" in data
+        # What the model said first stays only in the formats for programs, as raw_text.
+        assert data.count(b"Rome") == (name in ("json", "jsonl"))
+
+
+def test_the_saved_json_is_read_by_the_package(page):
+    edit(page, 2, "so let us begin.")
+    _, data = saved(page, "json")
+    (read,) = parse_transcripts(data, "page")
+    assert read.segments[2].text == "so let us begin."
+    assert read.segments[2].flags == ("edited",)
+    _, text = saved(page, "txt")
+    assert get_writer("txt").render(read) == text.decode()
+
+
+def test_the_recording_can_be_saved(page, hum):
+    assert saved(page, "audio") == ("lecture.wav", hum.read_bytes())
+
+
+def test_edits_can_be_left_and_undone_and_outlive_the_page(page, ready):
+    before = text_of(page)
+    page.locator(".segment .words").first.dblclick()
+    page.fill(".editing", "nonsense")
+    page.keyboard.press("Escape")
+    assert text_of(page) == before
+    edit(page, 0, "Good evening, everyone")
+    edit(page, 0, "")
+    assert text_of(page) == before[1:]
+    page.click("#undo")
+    page.fill("#name", "Rome, lecture 3")
+    page.keyboard.press("Enter")
+    page.reload()
+    ready(page)
+    assert text_of(page) == ["Good evening, everyone", *before[1:]]
+    assert page.input_value("#name") == "Rome, lecture 3"
+    assert "edited" in page.inner_text("#meta")
+
+
+def test_markup_in_a_transcript_is_only_text(opened):
+    hostile = "<img src=x onerror=alert(1)> &amp; <b>bold</b>"
+    document = record(lecture())
+    document["segments"] = [{**document["segments"][2], "text": hostile, "speaker": hostile}]
+    page = opened({**document, "text": hostile, "warnings": [hostile], "model": hostile})
+    assert text_of(page) == [hostile]
+    assert page.locator("#main img").count() == 0
+
+
+def test_recent_results_stay_in_this_browser_until_deleted(page, visit, served, ready):
+    page.click("[aria-label='Back to the start']")
+    assert page.locator("#recent strong").all_inner_texts() == ["Lecture 3"]
+    page.click("[aria-label='Delete Lecture 3']")
+    assert page.locator("#recent li").count() == 0
+    page.click(".toast >> text=Undo")
+    page.wait_for_selector("#recent li")
+    other = visit(served)
+    ready(other)
+    assert other.locator("#recent li").count() == 0
+    page.click("#delete-all")
+    page.click("#confirm-ok")
+    page.wait_for_selector("#nothing")
+    page.reload()
+    ready(page)
+    assert page.locator("#recent li").count() == 0
+
+
+def test_with_no_wish_to_keep_results_none_outlives_the_page(page, ready):
+    page.click("[aria-label='Back to the start']")
+    page.click("summary")
+    page.uncheck("#keep")
+    page.evaluate("""async (document) => {
+      const home = await import("/page/js/home.js");
+      await home.keep(home.newResult({title: "secret", source: "s", document}));
+    }""", record(lecture()))  # fmt: skip
+    page.reload()
+    ready(page)
+    assert page.locator("#recent strong").all_inner_texts() == ["Lecture 3"]
+    assert not page.is_checked("#keep")
+
+
+def test_by_keyboard_alone(page):
+    page.focus("#find")
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('.word')"):
+            break
+    focused = "document.activeElement.textContent"
+    assert page.evaluate(focused) == "Good"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("End")
+    assert page.evaluate(focused) == "Rome"
+    page.keyboard.press("e")
+    assert page.input_value(".editing") == "all roads lead to Rome"
+    page.keyboard.press("End")
+    page.keyboard.type(" slowly")
+    page.keyboard.press("Enter")
+    assert text_of(page)[1] == "all roads lead to Rome slowly"
+    page.keyboard.press("s")
+    page.keyboard.type("Ann")
+    page.keyboard.press("Enter")
+    assert page.locator(".speaker[data-colour]").all_inner_texts() == ["Ann", "Ann"]
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#play[aria-label=Pause]")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#play[aria-label=Play]")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "play"
+
+
+def test_a_damaged_recording_and_a_missing_one_say_so(opened, tmp_path):
+    noise = tmp_path / "noise.wav"
+    noise.write_bytes(b"no sound at all")
+    page = opened(record(lecture()), noise)
+    page.wait_for_selector("#player[data-note*='cannot play']")
+    page = opened(record(lecture()))
+    page.wait_for_selector("#player[data-note*='not kept']")
+    assert page.is_disabled("#play")
+
+
+def test_a_long_transcript_opens(opened):
+    document = record(lecture())
+    [one, *_] = document["segments"]
+    many = [
+        {**one, "start": 3.0 * at, "end": 3.0 * at + 3, "words": [
+            {**word, "start": word["start"] + 3 * at, "end": word["end"] + 3 * at} for word in one["words"]]}
+        for at in range(600)
+    ]  # fmt: skip
+    page = opened({**document, "segments": many, "duration": 1800.0})
+    assert page.locator(".segment").count() == 600
+    page.fill("#find", "morning")
+    assert page.inner_text("#found") == "1 of 600"
