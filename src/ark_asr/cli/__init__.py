@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ark_asr import __version__
-from ark_asr.cli import batch, models, serve, train
+from ark_asr.cli import batch, data, models, serve, train
 from ark_asr.cli.bench import bench
 from ark_asr.cli.compare import compare
 from ark_asr.cli.convert_format import convert_format
@@ -38,6 +38,7 @@ app.command(context_settings=batch.SETTINGS)(evaluate)
 app.command(context_settings=batch.SETTINGS)(compare)
 app.command(context_settings=batch.SETTINGS)(bench)
 app.command()(doctor)
+app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(serve.app, name="serve")
 app.add_typer(train.app, name="train")
