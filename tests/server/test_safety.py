@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import socket
 import sys
 
@@ -162,6 +163,17 @@ def test_security_headers(served):
     assert "default-src 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
     assert httpx.get(f"{served.url}/v1/models").headers["cache-control"] == "no-store"
+
+
+def test_the_page_comes_with_all_its_files_and_nothing_from_elsewhere(served):
+    index = httpx.get(served.url)
+    assert index.headers["content-type"] == "text/html; charset=utf-8"
+    linked = re.findall(r'(?:src|href)="([^"#]+)"', index.text)
+    assert any(name.endswith(".js") for name in linked)
+    for name in linked:
+        answer = httpx.get(f"{served.url}/{name}")
+        assert answer.status_code == 200, name
+        assert "unsafe" not in answer.headers["content-security-policy"]
 
 
 @pytest.mark.parametrize("path", ["/page/../app.py", "/page/%2e%2e/app.py", "/page/__init__.py"])
