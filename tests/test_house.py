@@ -164,6 +164,7 @@ def test_the_recognizer_needs_nothing_heavy():
         ["models"],
         ["serve"],
         ["train", "supervised"],
+        ["train", "distill"],
     ],
 )
 def test_help_imports_nothing_it_does_not_need(arguments):

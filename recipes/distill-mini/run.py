@@ -77,9 +77,15 @@ def main() -> None:
             options += ["--train", str(work / manifest)]
         for setting in [*settings, *(args.set if last else [])]:
             options += ["--set", setting]
-        spread = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-        several = [*spread, str(args.processes)] if args.processes > 1 else []
-        command = [sys.executable, *several, "-m", "ark_asr", "train", stage.verb, *options]
+        several = [
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={args.processes}",
+        ]
+        # Behind the two dashes torchrun takes no option for one of its own (--start-method).
+        how = [*several, "-m", "--", "ark_asr"] if args.processes > 1 else ["-m", "ark_asr"]
+        command = [sys.executable, *how, "train", stage.verb, *options]
         subprocess.run(command, check=True)
         start = output / "best"
 
