@@ -8,6 +8,7 @@ import inspect
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,19 @@ import pytest
 import cf_facts
 from ark_asr.audio import load_audio
 from ark_asr.errors import ArkWarning, AudioError, ModelNotFoundError, OptionError
+from ark_asr.integrations import sessions
 from ark_asr.integrations.cf_voice import ARKASRBackend, STTResult
 from ark_asr.integrations.speakers import SessionSpeakers
 from ark_asr.models.catalogue import find
 from ark_asr.pipeline.speakers import SpeakerTurn
 
 RATE = 16_000
+
+
+@pytest.fixture(autouse=True)
+def _load_decides_nothing(monkeypatch):
+    """However busy the machine of the test is: looks are taken."""
+    monkeypatch.setattr(sessions, "OPTIONS", replace(sessions.OPTIONS, max_lag=1e6))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +102,7 @@ def test_windows_are_heard_as_one_stream(backend, talk, seconds):
             assert type(getattr(result, name)) is kind
     assert sum(result.duration_s for result in results) == pytest.approx(len(talk) / RATE)
     # However the sound is cut, the finished words are the same.
-    assert finals(results) == finals(hear(backend, talk, 0.7))
+    assert finals(results) == finals(hear(backend, talk, 1.2))
     assert len(finals(results).split()) > 6
     assert [result.confidence > 0 for result in results] == [bool(r.text) for r in results]
 

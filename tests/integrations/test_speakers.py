@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cf_facts
@@ -85,6 +85,7 @@ turns = st.builds(
 )  # fmt: skip
 
 
+@settings(max_examples=50)
 @given(st.lists(turns, max_size=12))
 def test_multiple_is_exactly_where_three_or_more_speak(given_turns):
     found = with_multiple(given_turns)
