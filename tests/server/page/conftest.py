@@ -81,9 +81,11 @@ def opened(visit, served, ready):
         page.evaluate(
             """async ([document, sound]) => {
               const {put} = await import("/page/js/store.js");
-              const audio = sound && new Blob([Uint8Array.from(atob(sound), (it) => it.charCodeAt())], {type: "audio/wav"});
-              const about = {id: "one", title: "Lecture 3", source: document.source, created: Date.now(), job: null};
-              await put({...about, audio, document}, true);
+              const bytes = sound && Uint8Array.from(atob(sound), (it) => it.charCodeAt());
+              const audio = sound && new Blob([bytes], {type: "audio/wav"});
+              const {source} = document;
+              const about = {id: "one", title: "Lecture 3", created: Date.now(), job: null};
+              await put({...about, source, audio, document}, true);
               location.hash = "#result=one";
             }""",
             [document, sound],

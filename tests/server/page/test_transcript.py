@@ -11,6 +11,8 @@ from ark_asr.writers import get_writer, parse_transcripts
 from lectures import lecture, record
 from serving import write_wav
 
+THEN = ("roads", "lead", "to", "Rome", "let", "us", "begin.")
+
 
 @pytest.fixture(scope="module")
 def hum(tmp_path_factory):
@@ -56,7 +58,8 @@ def test_a_click_on_a_word_plays_from_it_and_words_light_up(page):
     page.evaluate("""() => {
       const lit = window.lit = [];
       const see = ([{target}]) => target.classList.contains("said") && lit.push(target.textContent);
-      new MutationObserver(see).observe(document.querySelector("#segments"), {subtree: true, attributeFilter: ["class"]});
+      const what = {subtree: true, attributeFilter: ["class"]};
+      new MutationObserver(see).observe(document.querySelector("#segments"), what);
     }""")
     page.click(".word >> text=roads")
     page.wait_for_selector("#play[aria-label=Pause]")
@@ -64,7 +67,7 @@ def test_a_click_on_a_word_plays_from_it_and_words_light_up(page):
     lit = page.evaluate("window.lit")
     # A busy machine may not show each of them.
     assert len(lit) > 1
-    assert lit == [word for word in "roads lead to Rome let us begin.".split() if word in lit]
+    assert lit == [word for word in THEN if word in lit]
 
 
 def test_the_word_at_the_position_is_lit(page):
@@ -224,11 +227,13 @@ def test_a_damaged_recording_and_a_missing_one_say_so(opened, tmp_path):
 def test_a_long_transcript_opens(opened):
     document = record(lecture())
     [one, *_] = document["segments"]
-    many = [
-        {**one, "start": 3.0 * at, "end": 3.0 * at + 3, "words": [
-            {**word, "start": word["start"] + 3 * at, "end": word["end"] + 3 * at} for word in one["words"]]}
-        for at in range(600)
-    ]  # fmt: skip
+
+    def later(by):
+        moved = {name: value + by for name, value in one.items() if name in ("start", "end")}
+        words = [{**it, "start": it["start"] + by, "end": it["end"] + by} for it in one["words"]]
+        return {**one, **moved, "words": words}
+
+    many = [later(3.0 * at) for at in range(600)]
     page = opened({**document, "segments": many, "duration": 1800.0})
     assert page.locator(".segment").count() == 600
     page.fill("#find", "morning")

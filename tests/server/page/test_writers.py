@@ -24,7 +24,8 @@ FILES = """async (document) => {
     return name === "docx" ? [...new Uint8Array(await blob.arrayBuffer())] : blob.text();
   };
   const names = Object.keys(FORMATS);
-  return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await written(name)])));
+  const all = names.map(async (name) => [name, await written(name)]);
+  return Object.fromEntries(await Promise.all(all));
 }"""
 
 
@@ -110,8 +111,13 @@ def test_words_that_stay_keep_their_times(changed):
     assert before == record(lecture())
 
 
-@pytest.mark.parametrize("text", ["", "Rome", "x y z", "all roads lead to Rome and back", "new all roads",
-                                  "所有道路 Rome", "all all all roads roads"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "Rome", "x y z", "all roads lead to Rome and back", "new all roads", "所有道路 Rome",
+        "all all all roads roads",
+    ],
+)  # fmt: skip
 def test_any_edit_can_be_read_back(changed, text):
     after = changed("withText", record(lecture()), 1, text)
     (read,) = parse_transcripts(json.dumps(after).encode(), "edited")
