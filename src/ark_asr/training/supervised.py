@@ -156,7 +156,8 @@ def update(run: Run, portion: list[Batch]) -> Tensor:
         counts = [(batch.labels != IGNORED).sum(), batch.letter_lengths.sum()]
         totals += totals.new_tensor([float(value.detach()) for value in [*found, *counts]])
     norm = move(run, totals, over=3)
-    spoken, letters, tokens, count, letter_count = totals.clamp(min=1e-9)
+    spoken, letters, tokens = totals[:3]
+    count, letter_count = totals[3:].clamp(min=1)
     return torch.stack([spoken / count, letters / letter_count, tokens / count, norm]).cpu()
 
 
