@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import pytest
@@ -36,6 +37,16 @@ def test_another_release_is_refused_in_one_line(monkeypatch):
     monkeypatch.delitem(sys.modules, "ark_asr.integrations.vllm.interfaces")
     with pytest.raises(MissingExtraError, match=r"0\.32; 0\.99\.0 is here"):
         import ark_asr.integrations.vllm.interfaces  # noqa: F401
+
+
+def test_other_models_do_not_fail_with_another_transformers(monkeypatch, caplog):
+    import transformers
+
+    monkeypatch.setattr(transformers, "__version__", "5.0.0")
+    monkeypatch.delitem(sys.modules, "ark_asr.modeling.transformers")
+    monkeypatch.setattr(logging.getLogger("vllm"), "propagate", True)
+    register()
+    assert "5.0.0 is here" in caplog.text
 
 
 def test_languages_are_those_of_the_catalogue():

@@ -6,6 +6,10 @@ processes; from then on plain ``vllm serve FOLDER`` runs a published checkpoint.
 
 from __future__ import annotations
 
+import logging
+
+from ark_asr.errors import MissingExtraError
+
 ARCHITECTURE = "ArkasrForConditionalGeneration"
 
 
@@ -17,8 +21,11 @@ def register() -> None:
     """
     from vllm import ModelRegistry
 
-    import ark_asr.modeling.transformers  # noqa: F401 - registers configuration and processor
-
+    try:
+        import ark_asr.modeling.transformers  # noqa: F401 - registers configuration and processor
+    except MissingExtraError as error:  # another release of transformers; see there
+        logging.getLogger("vllm").warning("ARK-ASR cannot be served: %s", error)
+        return
     ModelRegistry.register_model(ARCHITECTURE, f"{__name__}.model:{ARCHITECTURE}")
     try:
         from vllm.model_executor.models.config import MODELS_CONFIG_MAP

@@ -74,17 +74,6 @@ class Transcribes(SupportsTranscription):
         )
 
     @classmethod
-    def get_num_audio_tokens(
-        cls,
-        audio_duration_s: float,
-        stt_config: SpeechToTextConfig,
-        model_config: VllmModelConfig,
-    ) -> int:
-        """Audio embeddings of so many seconds."""
-        numbers = numbers_of(model_config)
-        return numbers.audio_slots(numbers.features.frames(int(audio_duration_s * 16_000)))
-
-    @classmethod
     def get_generation_prompt(cls, stt_params: SpeechToTextParams) -> TokensPrompt:
         """The prompt of one clip; the request's ``prompt`` stands in the instruction's place.
 
@@ -97,8 +86,7 @@ class Transcribes(SupportsTranscription):
             )
         if stt_params.hotwords:
             raise VLLMValidationError(
-                "hotwords need a beam search that vLLM does not have; `ark-asr transcribe "
-                "--hotwords` does them",
+                "hotwords are not heeded here; `ark-asr transcribe --hotwords` does them",
                 parameter="hotwords",
             )
         instruction = stt_params.request_prompt or INSTRUCTION
