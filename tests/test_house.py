@@ -58,7 +58,7 @@ EXCEPTIONS = {
     ("modeling/transformers/pipeline.py", "decoding"),
 }
 HEAVY = ("torch", "transformers", "fastapi", "uvicorn", "onnx", "matplotlib", "tensorboard",
-         "jiwer", "kaldialign", "pyarrow", "docx")  # fmt: skip
+         "jiwer", "kaldialign", "pyarrow", "docx", "ray", "fsspec")  # fmt: skip
 
 
 def room_of(path: Path) -> str:
@@ -158,6 +158,7 @@ def test_the_recognizer_needs_nothing_heavy():
         ["transcribe"],
         ["convert-format"],
         ["batch"],
+        ["data", "check"],
         ["evaluate"],
         ["compare"],
         ["bench"],

@@ -69,8 +69,9 @@ def test_a_worker_writes_whole_shards(plan, records, alone, tmp_path):
 
 
 def test_what_a_worker_cannot_do_is_told(plan, records, tmp_path):
-    (tmp_path / "file").write_text("")
-    output = ShardFolder(f"{tmp_path}/file/o/", records, size=9, resume=False, overwrite=False)
+    output = ShardFolder(f"{tmp_path}/o/", records, size=9, resume=False, overwrite=False)
+    (tmp_path / "o").rmdir()
+    (tmp_path / "o").write_text("")
     worker = ShardWorker(plan)
     with worker._workers:
         row = worker({"number": 0, "shard": pickle.dumps(output.missing[0])})

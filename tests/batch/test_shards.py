@@ -92,7 +92,7 @@ def test_other_shards_than_those_of_this_input(records, tmp_path):
     with pytest.raises(OptionError, match="1 rows instead of 3"):
         shards(target, records, resume=True)
     assert len(shards(target, records, size=4, overwrite=True).todo) == 8
-    assert not list((tmp_path / "out").iterdir())
+    assert not list((tmp_path / "out").iterdir())  # and none is left of the other size
 
 
 def test_errors_of_an_earlier_run_are_counted(records, tmp_path):
@@ -111,8 +111,15 @@ def test_what_cannot_be_in_shards(program, manifest, records, tmp_path):
     assert "--shard-rows is for outputs of several files" in result.stderr
 
 
-def test_a_place_that_cannot_be_written(records, tmp_path):
+def test_a_place_that_cannot_be_written_is_said_before_the_model_is_loaded(
+    program, manifest, records, tmp_path
+):
     (tmp_path / "file").write_text("")
-    output = shards(f"{tmp_path}/file/out/", records)
+    result = program("-i", manifest, "-o", f"{tmp_path}/file/out/")
+    assert (result.exit_code, result.loaded) == (2, [])
+    assert "cannot be written" in result.stderr.splitlines()[-1]
+    output = shards(f"{tmp_path}/out/", records)
+    (tmp_path / "out").rmdir()
+    (tmp_path / "out").write_text("")
     with pytest.raises(OptionError, match="cannot be written"):
         output.append(lines(records))

@@ -32,6 +32,7 @@ from ark_asr.writers import write_atomic
 # One letter before the colon is a drive of Windows.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)")
 _OF_THIS_MACHINE = frozenset({"file", "local", "memory"})
+_WITH_FOLDERS = frozenset({"file", "local", "sftp", "ssh", "ftp", "smb", "hdfs", "webhdfs"})
 
 
 def is_remote(path: str) -> bool:
@@ -140,11 +141,21 @@ def write_whole(path: str, content: bytes) -> None:
         return
     system, name = _reach(path)
     with _named(path, "written"):
-        try:
-            system.pipe_file(name, content)
-        except FileNotFoundError:  # not a store, which has no folders, but such as SFTP
+        if path.partition(":")[0].lower() in _WITH_FOLDERS:  # elsewhere it would make a bucket
             system.makedirs(parent(name), exist_ok=True)
-            system.pipe_file(name, content)
+        system.pipe_file(name, content)
+
+
+def prepare_folder(folder: str) -> None:
+    """Make a folder, and see that it can be written before hours are spent for it.
+
+    Raises:
+        OptionError: It cannot.
+    """
+    probe = join(folder, ".writable")
+    write_whole(probe, b"")
+    with contextlib.suppress(OptionError):  # who may write may yet not delete
+        remove([probe])
 
 
 def join_whole(path: str, parts: list[str]) -> None:

@@ -19,6 +19,7 @@ from ark_asr.batch.places import (
     join_whole,
     names_in,
     open_read,
+    prepare_folder,
     remove,
     remove_folder,
     write_whole,
@@ -97,6 +98,8 @@ class ShardFolder:
         self._total = len(records)
         self.done = 0
         self._settle(resume=resume, overwrite=overwrite)
+        if self.missing:
+            prepare_folder(self._folder)
 
     @property
     def todo(self) -> Sequence[Record]:
