@@ -184,6 +184,17 @@ def test_with_no_wish_to_keep_results_none_outlives_the_page(page, ready):
     assert not page.is_checked("#keep")
 
 
+def test_transcribing_again_can_be_undone(page):
+    edit(page, 0, "Good evening")
+    edited = text_of(page)
+    page.click("#again")
+    page.click("#confirm-ok")
+    page.wait_for_selector("#silent", state="visible")  # the recording is a hum
+    assert page.locator(".word").count() == 0
+    page.click("#undo")
+    assert text_of(page) == edited
+
+
 def test_by_keyboard_alone(page):
     page.focus("#find")
     for _ in range(9):

@@ -61,7 +61,8 @@ function takeFiles(files) {
 }
 
 /**
- * Sends a recording and shows how far it is; its document becomes that of the result.
+ * Sends a recording and shows how far it is; its document becomes that of the result, and an event
+ * `transcribed` says so.
  *
  * Resolves to whether there is one.
  */
@@ -71,9 +72,13 @@ export async function transcribe(result, {opens = false, quiet = false} = {}) {
   $("jobs").append(card.element);
   try {
     const found = await job.run();
-    Object.assign(result, {job: null, document: found ?? result.document});
-    if (found) await keep(result);
-    else if (!result.document) await results.remove(result.id);
+    const before = result.document;
+    Object.assign(result, {job: null, document: found ?? before});
+    if (found) {
+      await keep(result);
+      document.dispatchEvent(new CustomEvent("transcribed", {detail: {result, before}}));
+    }
+    if (!result.document) await results.remove(result.id);
     announce(t(found ? "finished" : "cancelled", {title: result.title}));
     if (found && opens && !location.hash) location.hash = addressOf(result);
     return Boolean(found);

@@ -30,14 +30,15 @@ async function run(mode, act) {
 }
 
 /**
- * Keeps a result `{id, title, created, source, audio, job, document}`.
+ * Keeps a result `{id, title, created, source, audio, job, document}`; one that is in the browser's
+ * store already is changed there in any case.
  *
- * Resolves to false if it is only in memory: the browser's store is full, or not wanted.
+ * Resolves to false if it is only in memory: the store is full, or not wanted.
  */
 export async function put(result, keep) {
   memory.set(result.id, result);
-  if (!keep) return false;
   try {
+    if (!keep && !await run("readonly", (results) => results.getKey(result.id))) return false;
     await run("readwrite", (results) => results.put(result));
     return true;
   } catch {

@@ -35,6 +35,11 @@ export function setUp() {
     prefer("doubts", !preferences.doubts);
     showDoubts();
   });
+  document.addEventListener("transcribed", ({detail}) => {
+    if (detail.result !== result) return;
+    if (detail.before) earlier.push(detail.before); // undoing leads back to it
+    draw();
+  });
   document.addEventListener("translated", () => {
     drawFormats();
     if (result) draw();
@@ -121,25 +126,13 @@ async function nameSpeaker(at) {
 }
 
 async function again() {
-  const chosen = result;
-  const edited = chosen.document.segments.some((segment) => segment.flags.includes(EDITED));
+  const edited = result.document.segments.some((segment) => segment.flags.includes(EDITED));
   if (edited && !await confirmed(t("again_sure"), t("again_ok"))) return;
-  const before = chosen.document;
-  location.hash = "";
-  const done = await transcribe(chosen);
-  if (!done) return;
-  const show = () => { location.hash = `#result=${chosen.id}`; };
-  toast(t("finished", {title: chosen.title}), {action: {label: t("open"), run: show}, close: t("close")});
-  // Opened in the meantime: it shows the old text, and undoing leads back to it.
-  if (result === chosen) {
-    earlier.push(before);
-    draw();
-  }
+  await transcribe(result);
 }
 
 async function copy() {
-  const [text] = await Promise.all([file("txt", result.document, result.title).text()]);
-  await navigator.clipboard.writeText(text);
+  await navigator.clipboard.writeText(await file("txt", result.document, result.title).text());
   toast(t("copied"), {close: t("close")});
 }
 

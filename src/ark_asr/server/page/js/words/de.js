@@ -42,7 +42,6 @@ export const de = {
   cancel_job: "{title} abbrechen",
   cancelled: "Abgebrochen: {title}",
   finished: "Fertig: {title}",
-  open: "Öffnen",
   live: "Live-Untertitel",
   listening: "Hört zu …",
   stop: "Beenden",

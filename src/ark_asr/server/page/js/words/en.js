@@ -42,7 +42,6 @@ export const en = {
   cancel_job: "Cancel {title}",
   cancelled: "Cancelled: {title}",
   finished: "Finished: {title}",
-  open: "Open",
   live: "Live captions",
   listening: "Listening …",
   stop: "Stop",

@@ -42,7 +42,6 @@ export const zh = {
   cancel_job: "取消 {title}",
   cancelled: "已取消：{title}",
   finished: "已完成：{title}",
-  open: "打开",
   live: "实时字幕",
   listening: "正在听……",
   stop: "停止",
