@@ -82,7 +82,7 @@ function srt({segments}) {
 }
 
 function vtt({segments, warnings}) {
-  const note = (text) => `NOTE ${text.split(/\s+/).join(" ").replaceAll("-->", "->")}\n`;
+  const note = (text) => `NOTE ${text.trim().split(/\s+/).join(" ").replaceAll("-->", "->")}\n`;
   const blocks = segments.flatMap((segment) => {
     const times = `${timestamp(segment.start)} to ${timestamp(segment.end)}`;
     const notes = segment.flags.length ? [[segment.start, note(`${times}: ${segment.flags.join(", ")}`)]] : [];
@@ -107,7 +107,7 @@ function lrc({segments, duration}, title) {
   const found = cues(segments, {labelled: true, lines: 1});
   const length = Math.max(duration, ...segments.map((segment) => segment.end));
   const lines = [`[length:${clock(length).slice(0, -3)}]`, "[re:ark-asr]"];
-  if (title) lines.unshift(`[ti:${title.split(/\s+/).join(" ")}]`);
+  if (title) lines.unshift(`[ti:${title.trim().split(/\s+/).join(" ")}]`);
   found.forEach((cue, index) => {
     lines.push(`[${clock(cue.start)}]${label(cue)}${cue.lines.join("")}`);
     // A second of silence: an empty line takes the text away.
