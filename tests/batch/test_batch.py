@@ -9,8 +9,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 import checkpoints
+from ark_asr.cli import app
 from listener import STEP, read_jsonl, wav, words, write_jsonl
 
 
@@ -195,6 +197,20 @@ def test_long_recordings_are_segmented_unless_cut_off(program, tmp_path):
     assert (times[0][0], times[-1][1]) == (0, 65)
     assert [end for _, end in times[:-1]] == [start for start, _ in times[1:]]
     assert row["pred_text"].count("words of") == len(times)
+
+
+def test_words_with_the_model_that_comes_along(root, tmp_path):
+    source = write_jsonl(tmp_path / "in.jsonl", [{"audio": str(root / "samples" / "hello.flac")}])
+    result = CliRunner().invoke(app, ["batch", "-i", str(source), "-o", f"{tmp_path}/o", "--words"])
+    assert result.exit_code == 0, result.stderr
+    (row,) = read_jsonl(tmp_path / "o")
+    (segment,) = row["segments"]
+    spoken = [word["text"] for word in segment["words"]]
+    assert " ".join(spoken) == segment["text"] == row["pred_text"]
+    times = [time for word in segment["words"] for time in (word["start"], word["end"])]
+    assert spoken
+    assert times == sorted(times)
+    assert all(0 <= word["confidence"] <= 1 for word in segment["words"])
 
 
 def test_csv_tsv_and_parquet_say_the_same(program, manifest, tmp_path):

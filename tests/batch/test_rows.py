@@ -151,6 +151,13 @@ def test_an_output_that_cannot_be_written_is_said_before_the_model_is_loaded(
     assert "cannot be resumed" in program("-i", manifest, "-o", "-", "--resume").stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="this system has no /proc")
+def test_a_file_system_that_takes_no_files(program, manifest):
+    result = program("-i", manifest, "-o", "/proc/out.jsonl")
+    assert (result.exit_code, result.loaded, len(result.stderr.splitlines())) == (2, [], 1)
+    assert "/proc/out.jsonl: cannot be written" in result.stderr
+
+
 def test_a_file_without_permission(program, manifest, tmp_path):
     out = tmp_path / "out.jsonl"
     out.touch(0o400)

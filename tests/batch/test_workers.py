@@ -55,6 +55,38 @@ def test_a_memory_limit_too_small_for_the_model(package, manifest, tmp_path):
     assert not (tmp_path / "o").read_bytes()
 
 
+class Hungry:
+    """Stands for a record that needs more memory than there may be."""
+
+    def __init__(self, record):
+        self.record = record
+
+    def __getattr__(self, name):
+        return getattr(self.record, name)
+
+    def __reduce__(self):  # in the worker it becomes the record, if 2 GiB are to be had
+        return eval, ("(bytearray(2 << 30), record)[1]", {"record": self.record})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
+def test_what_needs_more_memory_than_a_process_may_have_becomes_an_error(package, manifest):
+    records = read_manifest(str(manifest))
+    settings = Settings(
+        str(package), threads=1, options=TranscribeOptions(vad=None, max_new_tokens=3)
+    )
+    hungry = [records[0], Hungry(records[1]), records[2]]
+
+    def errors(memory):
+        with workers.Workers(settings, 1, memory=memory) as pool:
+            groups = list(pool.predict(hungry, 3))
+        return [prediction.error for group in groups for prediction in group]
+
+    first, second, third = errors(1 << 30)
+    assert first is third is None
+    assert "is there enough memory?" in second
+    assert errors(None) == [None] * 3
+
+
 class Deadly:
     """Stands for a record that kills the process that works on it."""
 

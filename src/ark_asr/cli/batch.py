@@ -73,6 +73,9 @@ def batch(
     segments: Annotated[
         bool, typer.Option("--segments", help="Write segments with their times into the rows.")
     ] = False,
+    words: Annotated[
+        bool, typer.Option("--words", help="Segments with times and confidence of their words.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Most clips decoded together.")] = 40,
     batch_seconds: Annotated[
         float, typer.Option(metavar="S", help="Most seconds of sound decoded together.")
@@ -186,7 +189,11 @@ def batch(
             raise OptionError("--resume and --overwrite exclude each other")
         options = search_options(
             TranscribeOptions(
-                batch_size=batch_size, max_new_tokens=max_new_tokens, vad=vad, gain=audio_gain
+                batch_size=batch_size,
+                max_new_tokens=max_new_tokens,
+                vad=vad,
+                gain=audio_gain,
+                words=words,
             ),
             beam_size=beam_size,
             hotwords=hotwords,
@@ -205,7 +212,7 @@ def batch(
             workers=1 if workers is None else workers,
             memory=None if worker_memory is None else int(worker_memory * _GIB),
             fail_fast=fail_fast,
-            segments=segments,
+            segments=segments or words,
         )
         if input_ != "-" and output != "-" and Path(output).exists() and _same(input_, output):
             raise OptionError(f"{output} is the input; choose another --output")
