@@ -2,7 +2,8 @@
 
 Both are started in turn on the same model (float32 checkpoint; int8 package), and are sent the same
 clips by 1, 4 and 16 clients at once. What the host does before the model (log-mel and prompt) is
-timed by itself, as part of what one request takes. Run in the environment of `make test-vllm`::
+timed by itself and compared with the processor time that a request takes in all of the server's
+processes, which other work on the machine changes least. In the environment of `make test-vllm`::
 
     .venv-vllm/bin/python benchmarks/vllm_serving.py --seconds 20
 
@@ -25,6 +26,7 @@ from itertools import chain, cycle
 from pathlib import Path
 
 import httpx
+import psutil
 
 from ark_asr.audio import LogMel, load_audio
 from ark_asr.models.tokenizer import Tokenizer
@@ -37,7 +39,7 @@ BIN = Path(sys.executable).parent
 
 @contextmanager
 def serving(*command, health):
-    """Run a server on a free port; yields its URL."""
+    """Run a server on a free port; yields its URL and its processor time so far."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -55,13 +57,20 @@ def serving(*command, health):
                     break
             except httpx.TransportError:
                 time.sleep(0.5)
-        yield url
+        yield url, lambda: processor_time(process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(30)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def processor_time(pid):
+    """Seconds that a process and all it has started have computed."""
+    first = psutil.Process(pid)
+    times = [one.cpu_times() for one in (first, *first.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
 
 
 def send(url, clip):
@@ -91,18 +100,18 @@ def load(url, clients, seconds):
 
 
 def before_the_model(repeats=20):
-    """Seconds for the log-mel and for the prompt's ids of one clip."""
+    """Seconds of processor time for the log-mel and for the prompt's ids of one clip."""
     tokenizer = Tokenizer.load(CHECKPOINT)
     log_mel = LogMel(tokenizer.features)
     sounds = [load_audio(clip).samples for clip in CLIPS]
     mels, prompts = [], []
     for samples in sounds * repeats:
-        begun = time.perf_counter()
+        begun = time.process_time()
         frames = log_mel(samples).shape[1]
-        between = time.perf_counter()
+        between = time.process_time()
         tokenizer.prompt(tokenizer.config.audio_slots(frames))
         mels.append(between - begun)
-        prompts.append(time.perf_counter() - between)
+        prompts.append(time.process_time() - between)
     return statistics.median(mels), statistics.median(prompts)
 
 
@@ -120,22 +129,25 @@ def main():
         "ark-asr serve, int8": ((BIN / "ark-asr", "serve", "--threads", "1", "--max-queue", "64",
                                  "--batch-size", "16"), "/ready"),
     }  # fmt: skip
-    print("| server | clients | requests/s | median s | 95 % s | RTFx |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    print("| server | clients | requests/s | median s | 95 % s | RTFx | processor s a request |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     alone = {}
     for name, (command, health) in servers.items():
-        with serving(*command, health=health) as url:
+        with serving(*command, health=health) as (url, used):
             send(url, CLIPS[0])
             for clients in options.clients:
+                before = used()
                 rate, took = load(url, clients, options.seconds)
+                each = (used() - before) / len(took)
                 middle, late = statistics.median(took), took[int(len(took) * 0.95)]
-                alone.setdefault(name, middle)
+                alone.setdefault(name, each)
                 print(f"| {name} | {clients} | {rate:.2f} | {middle:.3f} | {late:.3f} "
-                      f"| {rate * audio:.1f} |", flush=True)  # fmt: skip
+                      f"| {rate * audio:.1f} | {each:.3f} |", flush=True)  # fmt: skip
     mel, prompt = before_the_model()
     print(f"\nbefore the model: log-mel {1000 * mel:.2f} ms, prompt {1000 * prompt:.3f} ms a clip")
-    for name, middle in alone.items():
-        print(f"- {100 * (mel + prompt) / middle:.1f} % of a request to {name} with one client")
+    for name, each in alone.items():
+        share = 100 * (mel + prompt) / each
+        print(f"- {share:.1f} % of the processor time of {name} with one client")
     print(f"\nload afterwards {' '.join(f'{one:.1f}' for one in os.getloadavg())}")
 
 
