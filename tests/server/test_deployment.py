@@ -1,0 +1,278 @@
+"""The files of deploy/ do what docs/deployment.md says of them, as far as this machine can tell."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shlex
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from contextlib import contextmanager
+
+import httpx
+import pytest
+import typer
+from websockets.sync.client import connect
+
+from ark_asr.audio import load_audio
+from ark_asr.cli.serve import app
+from ark_asr.server.settings import Settings
+from serving import serving
+
+ORIGIN = "https://asr.example.org"
+
+
+@pytest.fixture(scope="module")
+def deploy(root):
+    return root / "deploy"
+
+
+@pytest.fixture(scope="module")
+def unit(deploy):
+    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",))
+    parser.optionxform = str
+    parser.read_string((deploy / "ark-asr.service").read_text(encoding="utf-8"))
+    return parser
+
+
+@pytest.fixture(scope="module")
+def container(deploy):
+    """The instructions of the last stage: name and rest of the line."""
+    text = (deploy / "Containerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    last = text[text.rindex("FROM ") :]
+    return dict(line.split(" ", 1) for line in last.splitlines() if line)
+
+
+def parsed(arguments):
+    """Options of ``ark-asr serve``; fails on one that it does not have."""
+    command = typer.main.get_command(app)
+    return command.make_context("serve", list(arguments)).params
+
+
+def test_the_unit_starts_a_server_that_exists(unit):
+    program, verb, *arguments = shlex.split(unit["Service"]["ExecStart"])
+    assert (program, verb) == ("/opt/ark-asr/bin/ark-asr", "serve")
+    params = parsed(arguments)
+    assert (params["host"], params["origin"]) == ("127.0.0.1", [ORIGIN])
+    assert str(params["keys"]) == "%d/keys"
+    assert unit["Service"]["LoadCredential"].startswith("keys:")
+
+
+def test_the_unit_lets_requests_finish_and_decoders_limit_themselves(unit):
+    service = unit["Service"]
+    # SIGTERM to all of its processes would end the decoders of requests that are running.
+    assert service["KillMode"] == "mixed"
+    assert float(service["TimeoutStopSec"]) > Settings().grace
+    # A refused setrlimit would leave them without bounds.
+    assert service["SystemCallFilter"] == "@system-service"
+    assert {"AF_INET", "AF_UNIX"} <= set(service["RestrictAddressFamilies"].split())
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_systemd_understands_the_unit(deploy, tmp_path):
+    text = (deploy / "ark-asr.service").read_text(encoding="utf-8")
+    here = tmp_path / "ark-asr.service"
+    here.write_text(text.replace("/opt/ark-asr/bin/ark-asr", sys.executable), encoding="utf-8")
+    command = ["systemd-analyze", "verify", str(here)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if here.name in line]) == (
+        0, [],
+    )  # fmt: skip
+
+
+def test_the_container_is_small_and_nobody(root, container):
+    assert container["USER"].split(":")[0] not in ("root", "0")
+    _, verb, *arguments = [*json.loads(container["ENTRYPOINT"]), *json.loads(container["CMD"])]
+    params = parsed(arguments)
+    assert verb == "serve"
+    assert params["keys"] is not None  # it listens to other machines
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = project["dependencies"] + project["optional-dependencies"]["server"]
+    assert not [one for one in needed if re.match(r"torch|transformers|vllm|ark-asr", one)]
+
+
+def test_the_container_s_health_check_tells_one_server_from_none(container, served):
+    command = json.loads(container["HEALTHCHECK"].partition("CMD ")[2])
+
+    def health(url):
+        here = [part.replace("http://127.0.0.1:8000", url) for part in command[1:]]
+        return subprocess.run([sys.executable, *here], stderr=subprocess.DEVNULL).returncode
+
+    assert health(served.url) == 0
+    assert health(f"http://127.0.0.1:{free_port()}") != 0
+
+
+def test_every_file_is_explained(root, deploy):
+    page = (root / "docs" / "deployment.md").read_text(encoding="utf-8")
+    assert {path.name for path in deploy.iterdir()} <= set(re.findall(r"deploy/([\w.-]+)", page))
+
+
+# Proxies
+
+
+@pytest.fixture(scope="module")
+def behind():
+    """A server as the unit starts it."""
+    with serving(origins=(ORIGIN,), max_upload=1 << 20) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+         "-days", "2", "-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module", params=["nginx", "caddy"])
+def proxy(request, deploy, behind, certificate, tmp_path_factory):
+    """Its address, with deploy's file but for ports, names, and a limit of 2 MB."""
+    program = shutil.which(request.param, path="/usr/sbin:/usr/bin:/usr/local/bin") or shutil.which(
+        request.param
+    )
+    if program is None:
+        pytest.skip(f"{request.param} is not installed")
+    folder = tmp_path_factory.mktemp(request.param)
+    write = {"nginx": nginx, "caddy": caddy}[request.param]
+    port = free_port()
+    with write(program, deploy, folder, certificate, behind.port, port):
+        trusted = ssl.create_default_context(cafile=certificate / "fullchain.pem")
+        with httpx.Client(base_url=f"https://localhost:{port}", verify=trusted, timeout=60) as http:
+            http.trusted = trusted
+            for _ in range(100):
+                try:
+                    http.get("/health")
+                except httpx.TransportError:
+                    time.sleep(0.1)
+            yield http
+
+
+@contextmanager
+def nginx(program, deploy, folder, certificate, server, port):
+    site = replaced((deploy / "nginx.conf").read_text(encoding="utf-8"), {
+        "listen 80;": f"listen 127.0.0.1:{free_port()};",
+        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+        "/etc/ssl/asr.example.org": str(certificate),
+        "127.0.0.1:8000": f"127.0.0.1:{server}",
+        "client_max_body_size 260m;": "client_max_body_size 2m;",
+    })  # fmt: skip
+    (folder / "site.conf").write_text(site, encoding="utf-8")
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;"
+        f"events {{}} http {{ access_log off; {temporary} include {folder}/site.conf; }}",
+        encoding="utf-8",
+    )
+    with running([program, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]):
+        yield
+
+
+@contextmanager
+def caddy(program, deploy, folder, certificate, server, port):
+    site = replaced((deploy / "Caddyfile").read_text(encoding="utf-8"), {
+        "asr.example.org {": "{\n\tauto_https off\n\tadmin off\n}\n"
+        f"https://localhost:{port} {{\n\tbind 127.0.0.1\n"
+        f"\ttls {certificate}/fullchain.pem {certificate}/privkey.pem",
+        "127.0.0.1:8000": f"127.0.0.1:{server}",
+        "272MB": "2MB",
+    })  # fmt: skip
+    (folder / "Caddyfile").write_text(site, encoding="utf-8")
+    command = [program, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+    with running(command, HOME=str(folder)):
+        yield
+
+
+@contextmanager
+def running(command, **environment):
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def replaced(text, changes):
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_behind_a_proxy_a_recording_is_transcribed(proxy, hello):
+    files = {"file": (hello.name, hello.read_bytes())}
+    answer = proxy.post("/v1/audio/transcriptions", files=files, headers={"Origin": ORIGIN})
+    assert answer.status_code == 200
+    assert answer.json()["text"]
+
+
+def test_behind_a_proxy_each_event_comes_when_it_happens(proxy, behind, hello, monkeypatch):
+    go_on, decode = threading.Event(), behind.scheduler._decode
+
+    def waiting(batch):
+        go_on.wait(60)
+        decode(batch)
+
+    monkeypatch.setattr(behind.scheduler, "_decode", waiting)
+    files = {"file": (hello.name, hello.read_bytes())}
+    name = proxy.post("/jobs", files=files).json()["id"]
+    with proxy.stream("GET", f"/jobs/{name}/events") as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "event: progress"  # while the engine stands
+        go_on.set()
+        assert "event: done" in lines
+
+
+def test_behind_a_proxy_captions_come_back(proxy, hello):
+    url = f"wss://localhost:{proxy.base_url.port}/live"
+    sound = (load_audio(hello).samples * 32767).astype("<i2").tobytes()
+    with connect(url, ssl=proxy.trusted, origin=ORIGIN) as live:
+        live.send(sound)
+        live.send('{"type": "end"}')
+        kinds = [json.loads(event)["type"] for event in live]
+    assert "final" in kinds
+
+
+@pytest.mark.parametrize("size", [3 << 19, 3 << 20])
+def test_behind_a_proxy_too_much_is_refused(proxy, size):
+    try:
+        answer = proxy.post("/asr", files={"file": ("a.wav", b"\0" * size)})
+    except httpx.WriteError:  # it hung up in the middle, which is as good
+        return
+    assert answer.status_code == 413
+    if size < 2 << 20:  # the server's own words, for whoever reads its errors
+        assert answer.json()["error"]["code"] == "upload_too_large"
+
+
+def test_other_pages_are_refused_behind_a_proxy_too(proxy):
+    assert proxy.get("/health", headers={"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_the_server_refuses_before_the_proxy(deploy):
+    nginx = re.search(r"client_max_body_size (\d+)m;", (deploy / "nginx.conf").read_text())
+    caddy = re.search(r"max_size (\d+)MB", (deploy / "Caddyfile").read_text())
+    assert int(nginx[1]) << 20 > Settings().max_upload
+    assert int(caddy[1]) * 10**6 > Settings().max_upload
