@@ -73,7 +73,7 @@ class Served:
             sum(map(_memory, pids)) / 1e6,
             sum(map(_processor, pids)),
             len(pids),
-            len(os.listdir(f"/proc/{self.pid}/fd")),
+            len(list(Path(f"/proc/{self.pid}/fd").iterdir())),
             self.work(),
         )
 

@@ -3,16 +3,16 @@
     python benchmarks/server_load.py clips [--clients 1 4 16 64] [--batch-size 1 8] [--seconds 20]
     python benchmarks/server_load.py mixed [--minutes 30]
 
-A server of its own is started on the loopback address, and ended; the clients run on the same cores.
+A server of its own is started on the loopback address, and ended; the clients share its cores.
 
 ``clips``: short recordings, sent by so many clients at once, each the next when it has its answer.
 One client and ``--batch-size 1`` is what a server does that takes one request at a time. The
 processor's time is that of the server with its decoders, for each request.
 
-``mixed``: clients with short clips, events, word times, a minute to be cut, live captions at the pace
-of speech, long jobs, damaged files, and some who hang up, all at once. Memory is that of all processes
-together. The exit code is 1 if an answer was not what it must be, if work is left, or if memory
-has grown by more than ``--growth`` between the second tenth of the time and the last.
+``mixed``: clients with short clips, events, word times, a minute to be cut, live captions at the
+pace of speech, long jobs, damaged files, and some who hang up, all at once. Memory is that of all
+processes together. The exit code is 1 if an answer was not what it must be, if work is left, or if
+memory has grown by more than ``--growth`` between the second tenth of the time and the last.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def clips(options: argparse.Namespace) -> int:
     room = 2 * max(options.clients)  # one address may have half of the queue
     wrong = Counter()
     for batch in options.batch_size:
-        with serving("--batch-size", batch, "--max-queue", room, "--threads", options.threads) as it:
+        settings = ("--batch-size", batch, "--max-queue", room, "--threads", options.threads)
+        with serving(*settings) as it:
             for clients in options.clients:
                 before = it.taken().processor
                 took, seconds, statuses = pressed(it, sent, clients, options.seconds)
@@ -194,9 +195,10 @@ def mixed(options: argparse.Namespace) -> int:
     early, late = (statistics.median(part) for part in
                    (sampled[tenth : 2 * tenth] or sampled[:1], sampled[-tenth:]))  # fmt: skip
     counts = ", ".join(f"{kind} {count}" for kind, count in sorted(crowd.done.items()))
-    print(f"\nanswered: {counts}\nwrong: {dict(crowd.wrong) or 'none'}\nerrors in the log: {errors}")
-    print(f"memory: {early:.0f} MB in the second tenth, {late:.0f} in the last, {max(sampled):.0f} at "
-          f"most; idle {before.memory:.0f} before, {after.memory:.0f} after")  # fmt: skip
+    print(f"\nanswered: {counts}\nwrong: {dict(crowd.wrong) or 'none'}")
+    print(f"errors in the log: {errors}")
+    print(f"memory: {early:.0f} MB in the second tenth, {late:.0f} in the last, {max(sampled):.0f} "
+          f"at most; idle {before.memory:.0f} before, {after.memory:.0f} after")  # fmt: skip
     print(f"left: work {after.work}, processes {after.processes - before.processes:+}, open files "
           f"{after.files - before.files:+}; {left} processes after the end")  # fmt: skip
     more = after.work + max(after.processes - before.processes, 0) + left
@@ -211,9 +213,9 @@ def samples(served: Served, seconds: float, every: float) -> Iterator[float]:
     for number in range(1, int(seconds // every) + 1):
         time.sleep(max(began + number * every - time.monotonic(), 0))
         taken = served.taken()
-        print(f"{number * every / 60:>6.1f}{taken.memory:>11.0f}{taken.processes:>11}{taken.files:>12}"
-              f"{taken.work:>10}{100 * (taken.processor - last) / every:>13.0f}",
-              flush=True)  # fmt: skip
+        busy = 100 * (taken.processor - last) / every
+        print(f"{number * every / 60:>6.1f}{taken.memory:>11.0f}{taken.processes:>11}"
+              f"{taken.files:>12}{taken.work:>10}{busy:>13.0f}", flush=True)  # fmt: skip
         last = taken.processor
         yield taken.memory
 

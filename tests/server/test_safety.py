@@ -146,12 +146,23 @@ def test_other_machines_need_a_key_or_a_word():
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example:8000"}]
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Host": "evil.example:8000"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example:8000:"},
+    ],
 )
 def test_other_pages_cannot_reach_a_local_server(served, headers):
     answer = httpx.get(f"{served.url}/v1/models", headers=headers)
     assert answer.status_code == 403
     assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8000", "[::1]", "[::1]:8000"])
+def test_by_its_own_names_it_can_be_reached(served, host):
+    assert httpx.get(f"{served.url}/health", headers={"Host": host}).status_code == 200
 
 
 def test_its_own_page_can(served):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -19,6 +20,7 @@ from ark_asr.server.settings import Settings
 _OPEN = frozenset({"/health", "/ready", "/"})  # the page asks for the key itself
 _OPEN_FOLDER = "/page/"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_PORT = re.compile(r":\d*$")
 # Browsers cannot set headers of a WebSocket; OpenAI's clients hide the key in its protocols.
 _KEY_PROTOCOL = "openai-insecure-api-key."
 _HEADERS = {
@@ -72,7 +74,7 @@ class Door:
 
     def _problem(self, scope: Scope, headers: Headers, origin: str | None) -> Problem | None:
         host = headers.get("host", "")
-        if self._settings.is_local and host.rpartition(":")[0] not in _LOCAL_NAMES | {""}:
+        if self._settings.is_local and _PORT.sub("", host) not in _LOCAL_NAMES | {""}:
             return Problem(403, f"this server is for its own machine, not for {host}")
         if origin and origin not in self._settings.origins and not _same(origin, host):
             return Problem(403, f"pages of {origin} may not use this server (see --origin)")
