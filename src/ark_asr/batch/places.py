@@ -64,7 +64,7 @@ def open_read(path: str) -> IO[bytes]:
             return Path(path).open("rb")
         except OSError as error:
             raise OptionError(f"{path}: cannot be read ({error.strerror or error})") from None
-    system, name = _reach(path)
+    system, name = reach(path)
     with _named(path, "read"):
         opened: IO[bytes] = system.open(name, "rb")
     return opened
@@ -78,7 +78,7 @@ def exists(path: str) -> bool:
     """
     if not is_remote(path):
         return Path(path).is_file()
-    system, name = _reach(path)
+    system, name = reach(path)
     with _named(path, "read"):
         return bool(system.isfile(name))
 
@@ -92,7 +92,7 @@ def names_in(folder: str) -> list[str]:
     if not is_remote(folder):
         path = Path(folder)
         return sorted(file.name for file in path.iterdir()) if path.is_dir() else []
-    system, name = _reach(folder)
+    system, name = reach(folder)
     with _named(folder, "read"):
         system.invalidate_cache()
         try:
@@ -110,7 +110,7 @@ def matching(pattern: str) -> list[str]:
     """
     if not is_remote(pattern):
         return sorted(glob(pattern))  # noqa: PTH207 - Path.glob takes no absolute pattern
-    system, name = _reach(pattern)
+    system, name = reach(pattern)
     with _named(pattern, "read"):
         return sorted(system.unstrip_protocol(found) for found in system.glob(name))
 
@@ -121,7 +121,7 @@ def beneath(folder: str) -> list[str]:
     Raises:
         OptionError: It cannot be read.
     """
-    system, name = _reach(folder)
+    system, name = reach(folder)
     with _named(folder, "read"):
         return sorted(system.unstrip_protocol(found) for found in system.find(name))
 
@@ -139,7 +139,7 @@ def write_whole(path: str, content: bytes) -> None:
         except OSError as error:
             raise OptionError(f"{path}: cannot be written ({error.strerror or error})") from None
         return
-    system, name = _reach(path)
+    system, name = reach(path)
     with _named(path, "written"):
         if path.partition(":")[0].lower() in _WITH_FOLDERS:  # elsewhere it would make a bucket
             system.makedirs(parent(name), exist_ok=True)
@@ -168,7 +168,7 @@ def join_whole(path: str, parts: list[str]) -> None:
         with tempfile.NamedTemporaryFile() as whole:
             _pour(parts, whole.file)
             whole.flush()
-            system, name = _reach(path)
+            system, name = reach(path)
             with _named(path, "written"):
                 system.put_file(whole.name, name)
         return
@@ -202,7 +202,7 @@ def remove(paths: list[str]) -> None:
         if not is_remote(path):
             Path(path).unlink(missing_ok=True)
             continue
-        system, name = _reach(path)
+        system, name = reach(path)
         with _named(path, "deleted"), contextlib.suppress(FileNotFoundError):
             system.rm_file(name)
 
@@ -272,7 +272,7 @@ class RemoteFile(io.RawIOBase):
         with contextlib.ExitStack() as unless_all_is_well:
             file = unless_all_is_well.enter_context(tempfile.TemporaryFile())
             try:
-                system, name = _reach(self.name)
+                system, name = reach(self.name)
                 with system.open(name, "rb") as source:
                     shutil.copyfileobj(source, file)
             except FileNotFoundError:
@@ -300,7 +300,7 @@ def _one_line(path: str, what: str, error: Exception) -> str:
     return f"{path}: cannot be {what} ({' '.join(why.split())})"
 
 
-def _reach(path: str) -> tuple[Any, str]:
+def reach(path: str) -> tuple[Any, str]:
     """The file system of an address, and its name there.
 
     Raises:

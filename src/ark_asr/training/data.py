@@ -21,11 +21,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ark_asr.audio import LogMel, load_audio
+from ark_asr.batch.places import is_remote
 from ark_asr.errors import ArkError, OptionError
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.training.augment import change_sound, mask_mel
 from ark_asr.training.config import AugmentConfig
-from ark_asr.training.places import beside, is_remote, read_bytes, read_text
+from ark_asr.training.places import beside, read_bytes, read_text
 from ark_asr.types import FloatArray
 
 IGNORED = -100

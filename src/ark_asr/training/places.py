@@ -1,6 +1,7 @@
-"""Where manifests and sound are: on this computer, or wherever fsspec reaches.
+"""Where manifests and sound of a training run are: here, or wherever fsspec reaches.
 
-``s3://`` needs s3fs, ``gs://`` gcsfs, and so on; fsspec itself is there with huggingface_hub.
+What an address is and how it is reached is that of `batch.places`. A run that takes days asks a
+second and third time, and reads the part of a shard that one clip is in.
 """
 
 from __future__ import annotations
@@ -8,23 +9,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from ark_asr.errors import OptionError
-from ark_asr.models.hub import is_offline
+from ark_asr.batch.places import is_remote, join, parent, reach
 
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.5  # seconds
 
 
-def is_remote(place: str) -> bool:
-    """Whether a place has a scheme, such as ``s3://``."""
-    return "://" in place
-
-
 def beside(place: str, name: str) -> str:
     """What a manifest at ``place`` means by ``name``."""
-    if is_remote(name) or not is_remote(place):
-        return name if is_remote(name) else str(Path(place).parent / name)
-    return f"{place.rpartition('/')[0]}/{name}"
+    return name if is_remote(name) or Path(name).is_absolute() else join(parent(place), name)
 
 
 def read_text(place: str) -> str:
@@ -55,14 +48,7 @@ def read_bytes(place: str, span: tuple[int, int] | None = None) -> bytes:
 
 
 def _fetch(place: str, span: tuple[int, int] | None) -> bytes:
-    if is_offline():
-        raise OptionError(f"offline: {place} is not opened")
-    from fsspec.core import url_to_fs
-
-    try:
-        system, path = url_to_fs(place)
-    except (ImportError, ValueError) as error:
-        raise OptionError(f"{place}: {error}") from None
+    system, path = reach(place)
     first, end = (None, None) if span is None else (span[0], sum(span))
     for attempt in range(_ATTEMPTS):
         try:

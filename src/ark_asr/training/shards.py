@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from ark_asr.audio import open_audio
+from ark_asr.batch.places import is_remote
 from ark_asr.errors import OptionError
 from ark_asr.training.data import Row, read_manifest, read_samples
-from ark_asr.training.places import is_remote, read_bytes
+from ark_asr.training.places import read_bytes
 
 MANIFEST = "manifest.jsonl"
 _SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
