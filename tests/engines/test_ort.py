@@ -183,7 +183,7 @@ def test_one_door_to_all_engines(package):
         load_engine(package.parent / "source", "onnx")
     with pytest.raises(ModelFormatError, match="package, which runs on engine 'onnx'"):
         load_engine(package, "torch")
-    with pytest.raises(OptionError, match="'tensorrt' is not known; onnx and torch are"):
+    with pytest.raises(OptionError, match="'tensorrt' is not known here; onnx and torch are"):
         load_engine(package, "tensorrt")
 
 
