@@ -70,7 +70,15 @@ def test_a_pid_that_is_left_over_is_not_ours(tmp_path, port):
     assert "not running" in run("stop", "--port", port, "--run-dir", tmp_path).stdout
 
 
-def test_ctrl_c_ends_the_foreground_cleanly(port):
+@pytest.fixture
+def heeded():
+    """Ctrl-C reaches programs started from here, also where this one was told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_the_foreground_cleanly(port, heeded):
     command = [sys.executable, "-m", "ark_asr", "serve", "--port", str(port), "--threads", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr.readline() == f"ark-asr: serving at http://127.0.0.1:{port}\n"
