@@ -14,10 +14,11 @@ def _form(required: list[str], **properties: dict[str, Any]) -> dict[str, Any]:
         "schema": schema}}}}  # fmt: skip
 
 
-def _answers(example: dict[str, Any], problems: dict[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "200": {"description": "OK", "content": {"application/json": {"example": example}}}
-    }
+def _answers(
+    example: dict[str, Any], problems: dict[str, str], **others: dict[str, Any]
+) -> dict[str, Any]:
+    content = {"application/json": {"example": example}, **others}
+    found: dict[str, Any] = {"200": {"description": "OK", "content": content}}
     return {"responses": found | {code: {"description": what} for code, what in problems.items()}}
 
 
@@ -54,7 +55,16 @@ _PROPERTIES: dict[str, Any] = {
 }  # fmt: skip
 
 TRANSCRIPTION: dict[str, Any] = _form(["file"], **_PROPERTIES) | _answers(
-    {"text": "hello there", "usage": {"type": "tokens", "input_tokens": 46}}, _PROBLEMS
+    {"text": "hello there", "usage": {"type": "tokens", "input_tokens": 46}},
+    _PROBLEMS,
+    **{
+        "text/event-stream": {
+            "example": 'data: {"type": "transcript.text.delta", "delta": "hello there"}\n\n'
+        },
+        "text/plain": {"example": "hello there\n"},
+        "application/x-subrip": {"example": "1\n00:00:00,000 --> 00:00:02,100\nhello there\n"},
+        "text/vtt": {"example": "WEBVTT\n\n00:00.000 --> 00:02.100\nhello there\n"},
+    },
 )
 
 ASR: dict[str, Any] = _form(
@@ -67,18 +77,17 @@ ASR: dict[str, Any] = _form(
     top_p={"type": "number", "default": 1.0},
     top_k={"type": "integer", "default": -1},
     repetition_penalty={"type": "number", "default": 1.0},
-) | _answers({"text": "hello there", "latency_s": 0.21, "prompt_tokens": 11}, _PROBLEMS)
+) | _answers(
+    {"text": "hello there", "latency_s": 0.21, "prompt_tokens": 11},
+    {**_PROBLEMS, "422": "No file, or a field that is no number"},
+)
 
-MODELS: dict[str, Any] = _answers(
-    {
-        "object": "list",
-        "data": [{
-            "id": "whisper-1", "object": "model", "created": 1790000000, "owned_by": "ark-asr",
-            "model": "ark-mini", "languages": ["en"], "state": "ready",
-        }],
-    },
-    {"401": _PROBLEMS["401"]},
-)  # fmt: skip
+_MODEL = {
+    "id": "whisper-1", "object": "model", "created": 1790000000, "owned_by": "ark-asr",
+    "model": "ark-mini", "languages": ["en"], "state": "ready",
+}  # fmt: skip
+MODELS: dict[str, Any] = _answers({"object": "list", "data": [_MODEL]}, {"401": _PROBLEMS["401"]})
+MODEL: dict[str, Any] = _answers(_MODEL, {code: _PROBLEMS[code] for code in ("401", "404")})
 
 _RECORD = {
     "id": "job_8f3a52c0d94b7e61a2c5d0f7", "object": "transcription.job", "status": "running",
@@ -106,6 +115,9 @@ NEW_JOB: dict[str, Any] = _form(
 }}  # fmt: skip
 JOBS: dict[str, Any] = _answers({"object": "list", "data": [_RECORD]}, {"401": _PROBLEMS["401"]})
 JOB: dict[str, Any] = _answers(_RECORD, _OF_JOBS)
+NO_JOB: dict[str, Any] = _answers(
+    {"id": _RECORD["id"], "object": "transcription.job", "deleted": True}, _OF_JOBS
+)
 JOB_RESULT: dict[str, Any] = {
     "parameters": [{
         "name": "format", "in": "query", "description": "See docs/formats.md.",

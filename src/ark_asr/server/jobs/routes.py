@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from ark_asr.errors import AudioError
 from ark_asr.server.desk import Service, client_of
 from ark_asr.server.events import Events, event
-from ark_asr.server.examples import JOB, JOB_EVENTS, JOB_RESULT, JOBS, NEW_JOB
+from ark_asr.server.examples import JOB, JOB_EVENTS, JOB_RESULT, JOBS, NEW_JOB, NO_JOB
 from ark_asr.server.jobs.records import OVER, Job
 from ark_asr.server.jobs.runner import Jobs
 from ark_asr.server.problems import invalid, problem_of
@@ -92,7 +92,7 @@ def router(service: Service, jobs: Jobs) -> APIRouter:
         await jobs.cancel(await jobs.get(name, owner))
         return await jobs.record(name, owner)
 
-    @routes.delete("/{name}", response_class=JSONResponse)
+    @routes.delete("/{name}", openapi_extra=NO_JOB, response_class=JSONResponse)
     async def forget(request: Request, name: str) -> dict[str, Any]:
         """Give up a job, and delete everything of it."""
         await jobs.forget(await jobs.get(name, client_of(request)))

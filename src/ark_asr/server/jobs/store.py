@@ -67,6 +67,8 @@ class JobStore:
     def _open(self, path: Path | None) -> None:
         run = self._base.execute
         run("PRAGMA locking_mode = EXCLUSIVE")
+        # As the lock stays, the journal would as well, with what was deleted in it.
+        run("PRAGMA journal_size_limit = 0")
         run("PRAGMA secure_delete = ON")
         run("PRAGMA temp_store = MEMORY")
         run("PRAGMA auto_vacuum = FULL")
