@@ -107,13 +107,14 @@ def test_training_is_handed_its_options(monkeypatch, tmp_path):
 
     class Recipe:
         @staticmethod
-        def main(config, *, resume, skip_bad):
-            asked.append((config.name, resume, skip_bad))
+        def main(config, *, resume, skip_bad, overrides):
+            asked.append((config.name, resume, skip_bad, overrides.settings))
 
     import ark_asr.training
 
     monkeypatch.setitem(sys.modules, "ark_asr.training.supervised", Recipe)
     monkeypatch.setattr(ark_asr.training, "supervised", Recipe, raising=False)
     assert run("train", "supervised", "a.toml").exit_code == 0
-    assert run("train", "supervised", "b.toml", "--resume", "--skip-bad").exit_code == 0
-    assert asked == [("a.toml", False, False), ("b.toml", True, True)]
+    changed = ["b.toml", "--resume", "--skip-bad", "--set", "optim.steps=3"]
+    assert run("train", "supervised", *changed).exit_code == 0
+    assert asked == [("a.toml", False, False, ()), ("b.toml", True, True, ("optim.steps=3",))]
