@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import itertools
 import os
 import re
 import socket
@@ -12,10 +14,13 @@ import av
 import httpx
 import numpy as np
 import pytest
+from starlette.requests import Request
 
 from ark_asr.errors import OptionError
 from ark_asr.server.keys import Keys, add_key
+from ark_asr.server.problems import Problem
 from ark_asr.server.settings import Settings
+from ark_asr.server.upload import read_form
 from serving import serving
 
 
@@ -114,6 +119,22 @@ def test_a_stalled_upload_is_given_up(narrow):
             "Content-Length: 1000\r\n\r\n--x\r\n".encode()
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_an_upload_that_creeps_is_given_up():
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    chunks = itertools.chain([head], itertools.repeat(b"a"))
+
+    async def receive():
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": next(chunks), "more_body": True}
+
+    kind = (b"content-type", b"multipart/form-data; boundary=x")
+    request = Request({"type": "http", "method": "POST", "headers": [kind]}, receive)
+    with pytest.raises(Problem) as refused:
+        asyncio.run(read_form(request, 1 << 20, 5.0, longest=0.3))
+    assert refused.value.status == 408
+    assert "took longer than 0.3 s" in refused.value.message
 
 
 def test_keys(narrow):

@@ -32,7 +32,9 @@ def router(service: Service) -> APIRouter:
         """Write down what is said in a recording."""
         with ExitStack() as stack:
             ticket = stack.enter_context(service.admit(request))
-            form = await read_form(request, settings.max_upload, settings.stall)
+            form = await read_form(
+                request, settings.max_upload, settings.stall, longest=settings.timeout
+            )
             want = wanted(form, host, settings)
             loaded = stack.enter_context(await host.use(want.asked.model))
             work = service.hear(ticket, loaded, want.asked)

@@ -59,7 +59,9 @@ def router(service: Service) -> APIRouter:
         """Write down what is said in a recording."""
         began = time.perf_counter()
         with service.admit(request) as ticket, await service.host.use() as loaded:
-            form = await read_form(request, settings.max_upload, settings.stall)
+            form = await read_form(
+                request, settings.max_upload, settings.stall, longest=settings.timeout
+            )
             values = _values(form)
             options = _options(values, settings.batch_size)
             if form.file is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -54,7 +55,12 @@ class _InMemory(MultiPartParser):
 
 
 async def read_form(
-    request: Request, max_bytes: int, stall: float, *, file_field: str = "file"
+    request: Request,
+    max_bytes: int,
+    stall: float,
+    *,
+    longest: float = math.inf,
+    file_field: str = "file",
 ) -> Form:
     """Read a multipart form.
 
@@ -62,6 +68,7 @@ async def read_form(
         request: Its body has not been read yet.
         max_bytes: Of the body.
         stall: Seconds that the next bytes may take.
+        longest: Seconds that the whole may take.
         file_field: Name of the one field that holds a file.
 
     Raises:
@@ -74,7 +81,7 @@ async def read_form(
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
-    stream = _bounded(request, max_bytes, stall)
+    stream = _bounded(request, max_bytes, stall, longest)
     parser = _InMemory(
         request.headers, stream, max_files=1, max_fields=_FIELDS, max_part_size=_FIELD_BYTES
     )
@@ -98,14 +105,20 @@ async def read_form(
     return Form(tuple(fields), file)
 
 
-async def _bounded(request: Request, max_bytes: int, stall: float) -> AsyncGenerator[bytes]:
+async def _bounded(
+    request: Request, max_bytes: int, stall: float, longest: float
+) -> AsyncGenerator[bytes]:
     size = 0
     stream = request.stream()
+    now = asyncio.get_running_loop().time
+    end = now() + longest
     while True:
         try:
-            async with asyncio.timeout(stall):
+            async with asyncio.timeout_at(min(now() + stall, end)):
                 chunk = await anext(stream, None)
         except TimeoutError:
+            if now() >= end:
+                raise Problem(408, f"the upload took longer than {longest:g} s") from None
             raise Problem(408, f"no byte of the upload came for {stall:g} s") from None
         if chunk is None:
             return

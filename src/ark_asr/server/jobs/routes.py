@@ -49,7 +49,9 @@ def router(service: Service, jobs: Jobs) -> APIRouter:
         owner = client_of(request)
         await jobs.check_room(owner)
         with service.admit(request):
-            form = await read_form(request, settings.max_upload, settings.stall)
+            form = await read_form(
+                request, settings.max_upload, settings.stall, longest=settings.timeout
+            )
             want = wanted_job(form, service.host, settings)
             if not want.asked.file.data:
                 raise AudioError(f"{want.asked.file.name}: is empty (0 bytes)")
