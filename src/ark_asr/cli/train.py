@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ark_asr.cli.outcome import needs_extra, outcome, say
 from ark_asr.errors import OptionError
+
+if TYPE_CHECKING:
+    from ark_asr.training.overrides import Overrides
 
 app = typer.Typer(help="Train a model (needs the extra 'train').", no_args_is_help=True)
 
@@ -39,6 +42,18 @@ _Set = Annotated[
 ]
 
 
+def _overrides(
+    start: Path | None,
+    output: Path | None,
+    train: list[str] | None,
+    dev: list[str] | None,
+    settings: list[str] | None,
+) -> Overrides:
+    from ark_asr.training.overrides import Overrides
+
+    return Overrides(start, output, tuple(train or ()), tuple(dev or ()), tuple(settings or ()))
+
+
 @app.command()
 def supervised(
     *,
@@ -55,10 +70,8 @@ def supervised(
     with outcome():
         with needs_extra("training", "train"):
             from ark_asr.training import supervised as recipe
-            from ark_asr.training.overrides import Overrides
 
-        settings = tuple(set_ or ())
-        overrides = Overrides(start, output, tuple(train or ()), tuple(dev or ()), settings)
+        overrides = _overrides(start, output, train, dev, set_)
         best = recipe.main(config, resume=resume, skip_bad=skip_bad, overrides=overrides)
         say(f"the best checkpoint: {best}")
 
@@ -86,10 +99,8 @@ def distill(
     with outcome():
         with needs_extra("training", "train"):
             from ark_asr.training import distill as recipe
-            from ark_asr.training.overrides import Overrides
 
-        settings = tuple(set_ or ())
-        overrides = Overrides(start, output, tuple(train or ()), tuple(dev or ()), settings)
+        overrides = _overrides(start, output, train, dev, set_)
         if calibrate is not None:
             recipe.calibrate(config, calibrate, skip_bad=skip_bad, overrides=overrides)
             return

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ark_asr.audio import SAMPLE_RATE, load_audio
+from ark_asr.audio.wav import wav_bytes
 from ark_asr.batch.places import recording
 from ark_asr.batch.records import Record
 from ark_asr.corpora.manifest import with_field
@@ -164,7 +163,7 @@ def _mix(
         raise AudioError(f"{record.path}: {error} ({noise.record.path})") from None
     path = folder / f"{record.number:07}.wav"
     try:
-        write_atomic(path, _wav(samples))
+        write_atomic(path, wav_bytes(samples, SAMPLE_RATE))
     except OSError as error:
         raise OptionError(f"{path}: cannot be written ({error.strerror or error})") from None
     made = Mixture(
@@ -199,13 +198,3 @@ def _stretch(noise: Noise, begin: float, length: int) -> FloatArray:
     whole = _load(noise.record, noise.record.begin, noise.record.end)
     first = round(begin * SAMPLE_RATE) % len(whole)
     return np.take(whole, np.arange(first, first + length), mode="wrap")
-
-
-def _wav(samples: FloatArray) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(np.round(samples * 32767).astype("<i2").tobytes())
-    return buffer.getvalue()

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from ark_asr.errors import OptionError
-from ark_asr.training import checkpoint
 from ark_asr.training.bridge import Bridge
 from ark_asr.training.data import Batch
 from ark_asr.training.distill_config import DistillConfig
@@ -25,8 +24,8 @@ from ark_asr.training.journal import Journal
 from ark_asr.training.lesson import Lesson
 from ark_asr.training.optim import set_rates
 from ark_asr.training.overrides import Overrides
-from ark_asr.training.run import Run, prepare, save, say
-from ark_asr.training.supervised import evaluate, mixed, move, portions
+from ark_asr.training.run import Run, prepare, say
+from ark_asr.training.supervised import carry_out, farewell, is_over, mixed, move, portions
 from ark_asr.training.tally import Tally
 from ark_asr.training.teachers import load_teacher
 from ark_asr.training.teachers.ark import ark_vocabulary
@@ -53,16 +52,7 @@ def main(
     """
     config = DistillConfig.load(config_path, overrides)
     run = prepare(config, resume=resume, skip_bad=skip_bad, distil=True)
-    output = config.path(config.output)
-    journal = Journal(output, run.step) if run.ranks.first else None
-    try:
-        train(run, lesson_of(run, config), journal)
-    finally:
-        if journal:
-            journal.close()
-        run.ranks.leave()
-    best = output / "best"
-    return best if best.is_dir() else checkpoint.numbered(output)[-1]
+    return carry_out(run, lambda journal: train(run, lesson_of(run, config), journal))
 
 
 def calibrate(
@@ -129,18 +119,9 @@ def train(run: Run, lesson: Lesson, journal: Journal | None) -> None:
                 journal.write(run.step, total.figures() | values)
                 say(f"{run.step:6d}  {summary(total)}  norm {norm:.2f}  {speed:.0f} s/s")
             clock, heard, since, norms, total = time.monotonic(), 0.0, run.step, 0.0, Tally()
-        last = run.step == config.optim.steps
-        if run.step % config.eval_every == 0 or last:
-            evaluate(run, journal)
-            last = last or run.stalled
-        if run.step % config.save_every == 0 or last:
-            save(run)
-        if run.stalled:
+        if is_over(run, journal):
             break
-    if run.stalled and run.ranks.first:
-        say(f"{run.step:6d}  no better for {run.stale} evaluations: this is the end")
-    for line in run.skipped:
-        say(f"skipped: {line}")
+    farewell(run)
 
 
 def update(run: Run, lesson: Lesson, portion: list[Batch]) -> tuple[Tally, float]:

@@ -11,15 +11,13 @@ import io
 import json
 import os
 import tarfile
-import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ark_asr.audio import open_audio
+from ark_asr.audio.wav import wav_bytes
 from ark_asr.batch.places import is_remote
 from ark_asr.errors import OptionError
 from ark_asr.training.data import Row, read_manifest, read_samples
@@ -126,13 +124,7 @@ def _sound(row: Row) -> tuple[str, bytes]:
         samples = read_samples(row, _RATE)
     except (OSError, ValueError) as error:
         raise OptionError(f"{row.audio}: cannot be read ({error})") from None
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(_RATE)
-        file.writeframes(np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-    return ".wav", buffer.getvalue()
+    return ".wav", wav_bytes(samples, _RATE)
 
 
 def _members(path: Path) -> Iterator[_Member]:

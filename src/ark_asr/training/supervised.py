@@ -8,8 +8,9 @@ dropped from the checkpoint.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,10 +52,15 @@ def main(
             already has checkpoints and ``resume`` was not asked for.
     """
     run = prepare(TrainConfig.load(config_path, overrides), resume=resume, skip_bad=skip_bad)
+    return carry_out(run, partial(train, run))
+
+
+def carry_out(run: Run, train: Callable[[Journal | None], None]) -> Path:
+    """Train with a journal, and return the folder of the best checkpoint on dev."""
     output = run.config.path(run.config.output)
     journal = Journal(output, run.step) if run.ranks.first else None
     try:
-        train(run, journal)
+        train(journal)
     finally:
         if journal:
             journal.close()
@@ -93,14 +99,25 @@ def train(run: Run, journal: Journal | None) -> None:
         if run.step % config.log_every == 0:
             clock, heard, since, run.waited = time.monotonic(), 0.0, run.step, 0.0
             sums.zero_()
-        last = run.step == config.optim.steps
-        if run.step % config.eval_every == 0 or last:
-            evaluate(run, journal)
-            last = last or run.stalled
-        if run.step % config.save_every == 0 or last:
-            save(run)
-        if run.stalled:
+        if is_over(run, journal):
             break
+    farewell(run)
+
+
+def is_over(run: Run, journal: Journal | None) -> bool:
+    """Behind an update: evaluate and save when it is time; whether nothing gets better any more."""
+    config = run.config
+    last = run.step == config.optim.steps
+    if run.step % config.eval_every == 0 or last:
+        evaluate(run, journal)
+        last = last or run.stalled
+    if run.step % config.save_every == 0 or last:
+        save(run)
+    return run.stalled
+
+
+def farewell(run: Run) -> None:
+    """Why it ended early, and what was left out."""
     if run.stalled and run.ranks.first:
         say(f"{run.step:6d}  no better for {run.stale} evaluations: this is the end")
     for line in run.skipped:

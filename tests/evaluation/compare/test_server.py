@@ -78,7 +78,7 @@ def test_the_language_is_told_and_the_key_only_from_its_own_variable(recorder, c
 def test_an_answer_that_is_none(recorder, clip, answer):
     url, own = recorder
     own.answer = answer
-    with pytest.raises(ModelError, match="did not answer with JSON that has a text"):
+    with pytest.raises(ModelError, match="did not answer with JSON"):
         connect(url).hear(clip, "")
 
 

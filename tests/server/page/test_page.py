@@ -10,6 +10,7 @@ import pytest
 from ark_asr.server.keys import add_key
 from ark_asr.types import TranscribeOptions
 from lectures import lecture, record
+from looking import becomes, expect
 from serving import serving
 
 
@@ -36,8 +37,8 @@ def test_an_upload_becomes_a_transcript_and_nothing_stays(visit, served, ready, 
             f"{served.url}/v1/audio/transcriptions", files={"file": file}, timeout=60
         )
     assert said == answer.json()["text"]
-    assert page.input_value("#name") == "hello"
-    assert page.locator(".word").count() == len(said.split())
+    expect(page.locator("#name")).to_have_value("hello")
+    expect(page.locator(".word")).to_have_count(len(said.split()))
     assert httpx.get(f"{served.url}/jobs").json()["data"] == []
 
 
@@ -59,7 +60,7 @@ def test_captions_of_the_microphone_become_a_transcript(visit, served, ready, re
     page = visit(served)
     ready(page)
     page.click("#record")
-    assert page.get_attribute("#said", "aria-live") == "polite"
+    expect(page.locator("#said")).to_have_attribute("aria-live", "polite")
     page.wait_for_selector("#said p")
     caption = page.inner_text("#said p")
     page.click("#stop")
@@ -69,7 +70,7 @@ def test_captions_of_the_microphone_become_a_transcript(visit, served, ready, re
     heard = recognizer.transcribe(root / "samples" / "minute.flac", options).text
     assert len(words(caption) & words(heard)) >= len(words(caption)) / 2
     seconds = page.evaluate("document.querySelector('audio').duration")
-    assert page.inner_text("#length") == f"0:{int(seconds):02d}"
+    expect(page.locator("#length")).to_have_text(f"0:{int(seconds):02d}", use_inner_text=True)
     assert seconds > 2
 
 
@@ -93,8 +94,8 @@ def test_a_file_that_is_no_recording_is_refused_in_words(visit, served, ready, t
     (tmp_path / "notes.mp3").write_text("these are notes")
     send(page, tmp_path / "notes.mp3")
     page.wait_for_selector(".toast >> text=notes ist keine lesbare Aufnahme.")
-    assert page.locator(".job").count() == 0
-    assert page.locator("#recent li").count() == 0
+    expect(page.locator(".job")).to_have_count(0)
+    expect(page.locator("#recent li")).to_have_count(0)
 
 
 def test_a_microphone_that_is_not_allowed_is_told(visit, served, ready):
@@ -107,7 +108,7 @@ def test_a_microphone_that_is_not_allowed_is_told(visit, served, ready):
     }""")
     page.click("#record")
     page.wait_for_selector(".toast >> text=does not let this page use the microphone")
-    assert page.is_visible("#home")
+    expect(page.locator("#home")).to_be_visible()
 
 
 def test_a_server_that_is_gone_loses_nothing(visit, ready, hello):
@@ -137,7 +138,7 @@ def test_keys_are_asked_for_and_kept_only_if_wanted(visit, ready, tmp_path):
         page.fill("#key", key)
         page.click("#key-dialog .main")
         ready(page)
-        assert page.locator("#model option").all_text_contents() == ["ark-mini"]
+        expect(page.locator("#model option")).to_have_text(["ark-mini"])
         page.reload()
         page.fill("#key", key)
         page.check("#key-keep")
@@ -145,14 +146,14 @@ def test_keys_are_asked_for_and_kept_only_if_wanted(visit, ready, tmp_path):
         ready(page)
         page.reload()
         ready(page)
-        assert not page.is_visible("#key-dialog")
+        expect(page.locator("#key-dialog")).to_be_hidden()
         page.click("#record")
         page.wait_for_selector("#now .settled:not(:empty), #now .pending:not(:empty)")
         page.click("#stop")
         opened_text(page)
         page.click("#open-display")
         page.click("#forget-key")
-        assert page.evaluate("localStorage.getItem('ark-asr-key')") is None
+        becomes(page, "localStorage.getItem('ark-asr-key')", None)
 
 
 @pytest.mark.parametrize(
@@ -162,13 +163,13 @@ def test_keys_are_asked_for_and_kept_only_if_wanted(visit, ready, tmp_path):
 def test_it_speaks_the_language_of_the_browser(visit, served, ready, locale, language, record):
     page = visit(served, locale=locale)
     ready(page)
-    assert page.get_attribute("html", "lang") == language
-    assert page.inner_text("#record") == record
+    expect(page.locator("html")).to_have_attribute("lang", language)
+    expect(page.locator("#record")).to_have_text(record, use_inner_text=True)
     page.select_option("#language", "de")
-    assert page.inner_text("#record") == "Aufnehmen"
+    expect(page.locator("#record")).to_have_text("Aufnehmen", use_inner_text=True)
     page.reload()
     ready(page)
-    assert page.get_attribute("html", "lang") == "de"
+    expect(page.locator("html")).to_have_attribute("lang", "de")
 
 
 @pytest.mark.parametrize("width", [320, 390])

@@ -9,8 +9,17 @@ import pytest
 
 from ark_asr.writers import get_writer, parse_transcripts
 from lectures import lecture, record
+from looking import becomes, expect
 from serving import write_wav
 
+SAID = tuple(segment.text for segment in lecture().segments)
+KEPT_TITLE = """new Promise((done) => {
+  const opening = indexedDB.open("ark-asr");
+  opening.onsuccess = () => {
+    const asked = opening.result.transaction("results").objectStore("results").get("one");
+    asked.onsuccess = () => done(asked.result?.title);
+  };
+})"""
 THEN = ("roads", "lead", "to", "Rome", "let", "us", "begin.")
 
 
@@ -33,8 +42,8 @@ def saved(page, name):
     return coming.value.suggested_filename, coming.value.path().read_bytes()
 
 
-def text_of(page):
-    return page.locator("#segments .words").all_inner_texts()
+def reads(page, *texts):
+    expect(page.locator("#segments .words")).to_have_text(list(texts), use_inner_text=True)
 
 
 def edit(page, at, text):
@@ -45,13 +54,13 @@ def edit(page, at, text):
 
 
 def test_it_shows_what_was_said_and_underlines_doubts(page):
-    assert text_of(page) == [segment.text for segment in lecture().segments]
-    assert page.locator(".doubtful").all_inner_texts() == ["Rome"]
+    reads(page, *SAID)
+    expect(page.locator(".doubtful")).to_have_text(["Rome"], use_inner_text=True)
     line = "getComputedStyle(document.querySelector('.doubtful')).textDecorationLine"
-    assert page.evaluate(line) == "underline"
+    becomes(page, line, "underline")
     page.click("#doubts")
-    assert page.get_attribute("#doubts", "aria-pressed") == "false"
-    assert page.evaluate(line) == "none"
+    expect(page.locator("#doubts")).to_have_attribute("aria-pressed", "false")
+    becomes(page, line, "none")
 
 
 def test_a_click_on_a_word_plays_from_it_and_words_light_up(page):
@@ -71,7 +80,7 @@ def test_a_click_on_a_word_plays_from_it_and_words_light_up(page):
 
 
 def test_the_word_at_the_position_is_lit(page):
-    assert page.inner_text("#length") == "0:10"
+    expect(page.locator("#length")).to_have_text("0:10", use_inner_text=True)
     page.fill("#seek", "5.3")
     page.wait_for_selector(".word.said >> text=to")
     page.fill("#seek", "5.55")
@@ -82,17 +91,16 @@ def test_the_word_at_the_position_is_lit(page):
 
 def test_search_counts_walks_and_marks(page):
     page.fill("#find", "o")
-    assert page.inner_text("#found") == "1 of 7"
+    expect(page.locator("#found")).to_have_text("1 of 7", use_inner_text=True)
     page.keyboard.press("Enter")
-    assert page.inner_text("#found") == "2 of 7"
+    expect(page.locator("#found")).to_have_text("2 of 7", use_inner_text=True)
     page.click("#find-previous")
     page.click("#find-previous")
-    assert page.inner_text("#found") == "7 of 7"
+    expect(page.locator("#found")).to_have_text("7 of 7", use_inner_text=True)
     page.fill("#find", "LEAD  TO r")
-    marked = page.evaluate("[...CSS.highlights.get('found-now')].map(String)")
-    assert marked == ["lead to R"]
+    becomes(page, "[...CSS.highlights.get('found-now')].map(String)", ["lead to R"])
     page.fill("#find", "(.*")
-    assert page.inner_text("#found") == "not found"
+    expect(page.locator("#found")).to_have_text("not found", use_inner_text=True)
 
 
 def test_downloads_hold_edits_and_names(page):
@@ -125,22 +133,22 @@ def test_the_recording_can_be_saved(page, hum):
 
 
 def test_edits_can_be_left_and_undone_and_outlive_the_page(page, ready):
-    before = text_of(page)
     page.locator(".segment .words").first.dblclick()
     page.fill(".editing", "nonsense")
     page.keyboard.press("Escape")
-    assert text_of(page) == before
+    reads(page, *SAID)
     edit(page, 0, "Good evening, everyone")
     edit(page, 0, "")
-    assert text_of(page) == before[1:]
+    reads(page, *SAID[1:])
     page.click("#undo")
     page.fill("#name", "Rome, lecture 3")
     page.keyboard.press("Enter")
+    becomes(page, KEPT_TITLE, "Rome, lecture 3")
     page.reload()
     ready(page)
-    assert text_of(page) == ["Good evening, everyone", *before[1:]]
-    assert page.input_value("#name") == "Rome, lecture 3"
-    assert "edited" in page.inner_text("#meta")
+    reads(page, "Good evening, everyone", *SAID[1:])
+    expect(page.locator("#name")).to_have_value("Rome, lecture 3")
+    expect(page.locator("#meta")).to_contain_text("edited")
 
 
 def test_markup_in_a_transcript_is_only_text(opened):
@@ -148,26 +156,26 @@ def test_markup_in_a_transcript_is_only_text(opened):
     document = record(lecture())
     document["segments"] = [{**document["segments"][2], "text": hostile, "speaker": hostile}]
     page = opened({**document, "text": hostile, "warnings": [hostile], "model": hostile})
-    assert text_of(page) == [hostile]
-    assert page.locator("#main img").count() == 0
+    reads(page, hostile)
+    expect(page.locator("#main img")).to_have_count(0)
 
 
 def test_recent_results_stay_in_this_browser_until_deleted(page, visit, served, ready):
     page.click("[aria-label='Back to the start']")
-    assert page.locator("#recent strong").all_inner_texts() == ["Lecture 3"]
+    expect(page.locator("#recent strong")).to_have_text(["Lecture 3"], use_inner_text=True)
     page.click("[aria-label='Delete Lecture 3']")
-    assert page.locator("#recent li").count() == 0
+    expect(page.locator("#recent li")).to_have_count(0)
     page.click(".toast >> text=Undo")
     page.wait_for_selector("#recent li")
     other = visit(served)
     ready(other)
-    assert other.locator("#recent li").count() == 0
+    expect(other.locator("#recent li")).to_have_count(0)
     page.click("#delete-all")
     page.click("#confirm-ok")
     page.wait_for_selector("#nothing")
     page.reload()
     ready(page)
-    assert page.locator("#recent li").count() == 0
+    expect(page.locator("#recent li")).to_have_count(0)
 
 
 def test_with_no_wish_to_keep_results_none_outlives_the_page(page, ready):
@@ -180,19 +188,18 @@ def test_with_no_wish_to_keep_results_none_outlives_the_page(page, ready):
     }""", record(lecture()))  # fmt: skip
     page.reload()
     ready(page)
-    assert page.locator("#recent strong").all_inner_texts() == ["Lecture 3"]
-    assert not page.is_checked("#keep")
+    expect(page.locator("#recent strong")).to_have_text(["Lecture 3"], use_inner_text=True)
+    expect(page.locator("#keep")).not_to_be_checked()
 
 
 def test_transcribing_again_can_be_undone(page):
     edit(page, 0, "Good evening")
-    edited = text_of(page)
     page.click("#again")
     page.click("#confirm-ok")
     page.wait_for_selector("#silent", state="visible")  # the recording is a hum
-    assert page.locator(".word").count() == 0
+    expect(page.locator(".word")).to_have_count(0)
     page.click("#undo")
-    assert text_of(page) == edited
+    reads(page, "Good evening", *SAID[1:])
 
 
 def test_by_keyboard_alone(page):
@@ -202,27 +209,27 @@ def test_by_keyboard_alone(page):
         if page.evaluate("document.activeElement.matches('.word')"):
             break
     focused = "document.activeElement.textContent"
-    assert page.evaluate(focused) == "Good"
+    becomes(page, focused, "Good")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("End")
-    assert page.evaluate(focused) == "Rome"
+    becomes(page, focused, "Rome")
     page.keyboard.press("e")
-    assert page.input_value(".editing") == "all roads lead to Rome"
+    expect(page.locator(".editing")).to_have_value("all roads lead to Rome")
     page.keyboard.press("End")
     page.keyboard.type(" slowly")
     page.keyboard.press("Enter")
-    assert text_of(page)[1] == "all roads lead to Rome slowly"
+    reads(page, SAID[0], "all roads lead to Rome slowly", *SAID[2:])
     page.keyboard.press("s")
     page.keyboard.type("Ann")
     page.keyboard.press("Enter")
-    assert page.locator(".speaker[data-colour]").all_inner_texts() == ["Ann", "Ann"]
+    expect(page.locator(".speaker[data-colour]")).to_have_text(["Ann", "Ann"], use_inner_text=True)
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Enter")
     page.wait_for_selector("#play[aria-label=Pause]")
     page.keyboard.press("Space")
     page.wait_for_selector("#play[aria-label=Play]")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "play"
+    becomes(page, "document.activeElement.id", "play")
 
 
 def test_a_damaged_recording_and_a_missing_one_say_so(opened, tmp_path):
@@ -232,7 +239,7 @@ def test_a_damaged_recording_and_a_missing_one_say_so(opened, tmp_path):
     page.wait_for_selector("#player[data-note*='cannot play']")
     page = opened(record(lecture()))
     page.wait_for_selector("#player[data-note*='not kept']")
-    assert page.is_disabled("#play")
+    expect(page.locator("#play")).to_be_disabled()
 
 
 def test_a_long_transcript_opens(opened):
@@ -246,6 +253,6 @@ def test_a_long_transcript_opens(opened):
 
     many = [later(3.0 * at) for at in range(600)]
     page = opened({**document, "segments": many, "duration": 1800.0})
-    assert page.locator(".segment").count() == 600
+    expect(page.locator(".segment")).to_have_count(600)
     page.fill("#find", "morning")
-    assert page.inner_text("#found") == "1 of 600"
+    expect(page.locator("#found")).to_have_text("1 of 600", use_inner_text=True)

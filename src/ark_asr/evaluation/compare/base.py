@@ -76,18 +76,20 @@ class Family:
 
 
 _HUB = ("*.json", "*.txt", "*.jinja", "*.model")
-_TRANSFORMERS = {
-    "title": "transformers",
-    "packages": ("torch", "transformers"),
-    "extra": "transformers",
-    "precisions": ("fp32", "bf16"),
-    "files": (*_HUB, "*.safetensors"),
-    "weights": ("*.safetensors",),
-}
 
 
 def _in_transformers(name: str, language: Told) -> Family:
-    return Family(name, name.replace("-", "_"), language=language, **_TRANSFORMERS)  # type: ignore[arg-type]
+    return Family(
+        name,
+        module=name.replace("-", "_"),
+        title="transformers",
+        packages=("torch", "transformers"),
+        extra="transformers",
+        language=language,
+        precisions=("fp32", "bf16"),
+        files=(*_HUB, "*.safetensors"),
+        weights=("*.safetensors",),
+    )
 
 
 FAMILIES = {

@@ -7,21 +7,19 @@ the one behind it. A server shows its likeliest ids only; see ``Scores.token_ids
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import urllib.error
 import urllib.request
-import wave
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer as RawTokenizer
 
+from ark_asr.audio.wav import wav_bytes
 from ark_asr.errors import ModelError, OptionError
 from ark_asr.models.tokenizer import read_tokenizer
 from ark_asr.training.divergence import NEVER
@@ -87,7 +85,10 @@ class ServerTeacher:
 
     def _score(self, sound: FloatArray, text: Sequence[int]) -> Scores:
         written = self.config.prefix + self.raw.decode(list(text), skip_special_tokens=False)
-        sent = {"data": base64.b64encode(_wav(sound)).decode(), "format": "wav"}
+        sent = {
+            "data": base64.b64encode(wav_bytes(sound, self.sample_rate)).decode(),
+            "format": "wav",
+        }
         messages: list[dict[str, Any]] = [
             {"role": "user", "content": [{"type": "input_audio", "input_audio": sent}]}
         ]
@@ -159,14 +160,3 @@ def _scores(rows: Sequence[Mapping[int, float]]) -> Scores:
 def _id(token: str) -> int:
     """``token_id:123`` as a number."""
     return int(token.removeprefix("token_id:"))
-
-
-def _wav(samples: FloatArray) -> bytes:
-    """16-bit WAV of float samples."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(ServerTeacher.sample_rate)
-        file.writeframes((np.clip(samples, -1, 1) * 32767).round().astype("<i2").tobytes())
-    return buffer.getvalue()
