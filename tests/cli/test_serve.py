@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ark_asr.cli import app
+from ark_asr.server import deployed
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pid files need POSIX")
 
@@ -68,6 +69,41 @@ def test_a_pid_that_is_left_over_is_not_ours(tmp_path, port):
     (tmp_path / f"serve-{port}.pid").write_text(str(os.getpid()))
     assert run("status", "--port", port, "--run-dir", tmp_path).exit_code == 3
     assert "not running" in run("stop", "--port", port, "--run-dir", tmp_path).stdout
+
+
+DEPLOYED = {
+    "MODEL": "checkpoints/ark-mini", "HOST": "127.0.0.1", "GPU": "1", "MAX_NUM_SEQS": "4",
+    "GPU_MEMORY_UTILIZATION": "0.6", "MAX_MODEL_LEN": "4096", "MAX_NEW_TOKENS": "200",
+}  # fmt: skip
+
+
+def test_variables_of_the_published_deploy_script():
+    told = deployed.arguments(["--engine", "vllm", "--host=::1"], DEPLOYED)
+    assert told == [
+        "--engine", "vllm", "--host=::1", "--model", "checkpoints/ark-mini", "--batch-size", "4",
+        "--max-new-tokens", "200",
+    ]  # fmt: skip
+    environment = deployed.environment({**DEPLOYED, "VLLM_MAX_MODEL_LEN": "1024"})
+    assert environment["CUDA_VISIBLE_DEVICES"] == "1"
+    assert environment["VLLM_GPU_MEMORY_UTILIZATION"] == "0.6"
+    assert environment["VLLM_MAX_NUM_SEQS"] == "4"
+    assert environment["VLLM_MAX_MODEL_LEN"] == "1024"
+
+
+def test_variables_say_where_the_files_are(tmp_path, port, monkeypatch):
+    monkeypatch.setenv("PORT", str(port))
+    monkeypatch.setenv("RUN_DIR", str(tmp_path))
+    monkeypatch.setenv("LOG_FILE", "logs/ark.log")
+    vllm = ("--engine", "vllm")
+    assert run("status", *vllm).stdout == f"not running port={port}\n"
+    # Nothing of it is read for another engine: PORT may be anybody's.
+    assert run("status", "--run-dir", tmp_path).stdout == "not running port=8000\n"
+    failed = run("start", *vllm, "--model", "nothing")
+    assert failed.exit_code == 2
+    assert "no model 'nothing'" in failed.stderr
+    assert "no model 'nothing'" in (tmp_path / "logs" / "ark.log").read_text()
+    monkeypatch.setenv("MAX_NUM_SEQS", "many")
+    assert "MAX_NUM_SEQS is 'many'" in run("status", *vllm).stderr
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -96,6 +97,21 @@ def test_a_refusal_is_told(pretended, checkpoint, root):
         pytest.raises(ModelError, match=r"refuses \(400\).*too long"),
     ):
         recognizer.transcribe(root / "samples" / "hello.flac", TranscribeOptions(vad=False))
+
+
+def test_who_leaves_closes_the_connection(checkpoint):
+    """Which is how vLLM learns that it need not go on."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        server = VllmServer(f"http://127.0.0.1:{door.getsockname()[1]}", "mini",
+                            Tokenizer.load(checkpoint), 500)  # fmt: skip
+        asked = iter([False, False, True])
+        silence = Ask(Audio(np.zeros(1600, np.float32), 16_000), 5)
+        (found,) = server.write([silence], [lambda: next(asked)])
+        assert found.stop == "cancelled"
+        connection, _ = door.accept()
+        with connection, connection.makefile("rb") as sent:
+            assert b"/v1/chat/completions" in sent.read()  # up to its end: it is closed
+        server.close()
 
 
 def test_what_the_route_cannot_do_is_refused(pretended, checkpoint):

@@ -8,6 +8,8 @@ import subprocess
 import httpx
 import pytest
 
+from serving import serving
+
 
 def curl(*arguments):
     done = subprocess.run(
@@ -46,6 +48,14 @@ def test_few_tokens_are_few_words(served, hello):
     assert found["sampling"]["max_new_tokens"] == 3
     whole = curl("-F", f"file=@{hello}", f"{served.url}/asr")["text"]
     assert len(found["text"]) < len(whole)
+
+
+def test_a_server_may_have_another_limit_of_tokens(hello):
+    with serving(max_new_tokens=3) as few:
+        asr = curl("-F", f"file=@{hello}", f"{few.url}/asr")
+        assert asr["sampling"]["max_new_tokens"] == 3
+        openai = curl("-F", f"file=@{hello}", f"{few.url}/v1/audio/transcriptions")
+        assert openai["text"] == asr["text"]
 
 
 @pytest.mark.parametrize(

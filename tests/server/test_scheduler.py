@@ -15,7 +15,7 @@ from ark_asr.pipeline import Recognizer
 from ark_asr.server.problems import Problem
 from ark_asr.server.scheduler import Scheduler
 from ark_asr.server.ticket import Ask
-from ark_asr.types import Audio, TranscribeOptions
+from ark_asr.types import Audio, Hypothesis, TranscribeOptions
 from listener import RATE, STEP, Listener, words
 
 OPTIONS = TranscribeOptions(mend=False)
@@ -60,11 +60,11 @@ async def said(ticket):
     return [one.segment.text async for one in ticket]
 
 
-def run(model, scenario, batch_size=4, max_queue=8, per_client=8):
+def run(model, scenario, batch_size=4, max_queue=8, per_client=8, lanes=1):
     """A scenario with a scheduler; what it hands in before `start` waits together."""
 
     async def whole():
-        scheduler = Scheduler(batch_size, max_queue, per_client)
+        scheduler = Scheduler(batch_size, max_queue, per_client, lanes)
         try:
             return await scenario(scheduler)
         finally:
@@ -284,3 +284,78 @@ def test_closing_tells_those_who_wait(model):
             await said(ticket)
 
     run(model, scenario)
+
+
+class Slow:
+    """A `Writer`: says "words of 7" to a clip of 7 steps, once its `gate` is open."""
+
+    max_positions = 500
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+        self.output_ids = np.setdiff1d(np.arange(300), tokenizer.suppressed_ids)
+        self.gates, self.begun = {}, []
+
+    def slots(self, samples):
+        return 4
+
+    def write(self, asks, cancelled):
+        (ask,) = asks
+        number = round(ask.audio.duration / STEP)
+        self.begun.append(number)
+        while (gate := self.gates.get(number)) and not gate.wait(0.01):
+            if cancelled[0]():
+                return [Hypothesis((), (), "cancelled")]
+        ids = self.tokenizer.encode(words(number))
+        return [Hypothesis(tuple(ids), (-0.1,) * len(ids), "end")]
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def slow(byte_checkpoint):
+    return Slow(Tokenizer.load(byte_checkpoint))
+
+
+def test_lanes_let_nobody_wait_for_another_ones_clip(slow):
+    slow.gates[20] = threading.Event()
+
+    async def scenario(scheduler):
+        model = Recognizer(slow, slow.tokenizer, "slow")
+        long, short = ask(scheduler, "ann", 20, model=model), ask(scheduler, "bob", 3, model=model)
+        scheduler.start()
+        first = await said(short)
+        slow.gates[20].set()
+        return first, await said(long)
+
+    assert run(None, scenario, batch_size=1, lanes=2) == ([words(3)], [words(20)])
+
+
+def test_lanes_keep_the_order_of_a_recording(slow):
+    slow.gates[20] = threading.Event()
+
+    async def scenario(scheduler):
+        ticket = ask(scheduler, "ann", 20, 3, 4, model=Recognizer(slow, slow.tokenizer, "slow"))
+        scheduler.start()
+        while slow.begun[-1:] != [4]:
+            await asyncio.sleep(0.01)
+        slow.gates[20].set()
+        return await said(ticket)
+
+    assert run(None, scenario, batch_size=1, lanes=2) == [words(20), words(3), words(4)]
+
+
+def test_who_leaves_frees_his_lane(slow):
+    slow.gates[20] = threading.Event()
+
+    async def scenario(scheduler):
+        model = Recognizer(slow, slow.tokenizer, "slow")
+        gone = ask(scheduler, "ann", 20, model=model)
+        scheduler.start()
+        while not slow.begun:
+            await asyncio.sleep(0.01)
+        scheduler.leave(gone)
+        return await said(ask(scheduler, "bob", 3, model=model))
+
+    assert run(None, scenario, batch_size=1) == [words(3)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 
 from ark_asr.cli.outcome import needs_extra, outcome, say
 from ark_asr.errors import OptionError
-from ark_asr.server import beside
+from ark_asr.server import beside, deployed
 from ark_asr.server.beside import Place
 
 app = typer.Typer(
@@ -18,6 +19,9 @@ app = typer.Typer(
     "'server').",
     invoke_without_command=True,
 )
+
+_PORT = 8000
+_VLLM = "vllm"
 
 Host = Annotated[
     str, typer.Option(metavar="ADDRESS", help="Listen here; others than 127.0.0.1 need --keys.")
@@ -101,6 +105,14 @@ MaxJobsSize = Annotated[
     int, typer.Option(metavar="MB", help="Recordings that wait in long jobs, together.")
 ]
 BatchSize = Annotated[int, typer.Option(metavar="N", help="Clips decoded together.")]
+MaxNewTokens = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Most tokens of a clip, where a request says nothing. [default: what speech can hold; "
+        "256 for /asr]",
+    ),
+]
 Timeout = Annotated[float, typer.Option(metavar="S", help="Longest time for one request.")]
 Grace = Annotated[
     float, typer.Option(metavar="S", help="Time for running requests when it is stopped.")
@@ -110,6 +122,19 @@ RunFolder = Annotated[
     Path | None,
     typer.Option(
         "--run-dir", metavar="FOLDER", help="Its pid and log file. [default: run/ in the store]"
+    ),
+]
+PortBeside = Annotated[
+    int | None, typer.Option("--port", metavar="N", help=f"Which one. [default: {_PORT}]")
+]
+EngineBeside = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="NAME|URL",
+        help="As for `ark-asr serve`. With vllm, the variables MODEL, HOST, PORT, GPU, "
+        "GPU_MEMORY_UTILIZATION, MAX_NUM_SEQS, MAX_NUM_BATCHED_TOKENS, MAX_MODEL_LEN, "
+        "MAX_NEW_TOKENS, RUN_DIR, PID_FILE and LOG_FILE are heeded.",
     ),
 ]
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -122,7 +147,7 @@ def serve(
     context: typer.Context,
     *,
     host: Host = "127.0.0.1",
-    port: Port = 8000,
+    port: Port = _PORT,
     model: Model = None,
     engine: Engine = None,
     threads: Threads = None,
@@ -143,6 +168,7 @@ def serve(
     max_jobs: MaxJobs = 64,
     max_jobs_size: MaxJobsSize = 1024,
     batch_size: BatchSize = 8,
+    max_new_tokens: MaxNewTokens = None,
     timeout: Timeout = 3600,
     grace: Grace = 30,
     pid_file: Annotated[Path | None, typer.Option(hidden=True)] = None,
@@ -183,6 +209,7 @@ def serve(
             max_jobs=max_jobs,
             max_job_bytes=max_jobs_size << 20,
             batch_size=batch_size,
+            max_new_tokens=max_new_tokens,
             timeout=timeout,
             grace=grace,
         )
@@ -196,55 +223,88 @@ def serve(
 
 
 @app.command(context_settings=_PASSED_ON)
-def start(context: typer.Context, port: Port = 8000, folder: RunFolder = None) -> None:
+def start(
+    context: typer.Context,
+    port: PortBeside = None,
+    folder: RunFolder = None,
+    engine: EngineBeside = None,
+) -> None:
     """Start a server beside the terminal; takes all options of `ark-asr serve`."""
     with outcome():
-        place = _place(folder, port)
+        place = _place(folder, port, engine)
         before = beside.running(place)
-        pid = beside.start(place, context.args)
-        typer.echo(f"{'already running' if before else 'started'} pid={pid} port={port}")
+        pid = _start(place, context.args, engine)
+        typer.echo(f"{'already running' if before else 'started'} pid={pid} port={place.port}")
         typer.echo(f"log: {place.log_file}")
 
 
 @app.command()
-def stop(port: Port = 8000, folder: RunFolder = None, grace: Grace = 30) -> None:
+def stop(
+    port: PortBeside = None,
+    folder: RunFolder = None,
+    engine: EngineBeside = None,
+    grace: Grace = 30,
+) -> None:
     """Stop it; requests that are running get their time to finish."""
     with outcome():
-        pid = beside.stop(_place(folder, port), grace + _SPARE)
-        typer.echo(f"stopped pid={pid} port={port}" if pid else f"not running port={port}")
+        place = _place(folder, port, engine)
+        pid = beside.stop(place, grace + _SPARE)
+        typer.echo(f"stopped pid={pid} port={place.port}" if pid else _not_running(place))
 
 
 @app.command()
-def status(port: Port = 8000, folder: RunFolder = None) -> None:
+def status(port: PortBeside = None, folder: RunFolder = None, engine: EngineBeside = None) -> None:
     """Say whether it runs; the exit code is 0 if so, else 3."""
     with outcome():
-        pid = beside.running(_place(folder, port))
-        typer.echo(f"running pid={pid} port={port}" if pid else f"not running port={port}")
+        place = _place(folder, port, engine)
+        pid = beside.running(place)
+        typer.echo(f"running pid={pid} port={place.port}" if pid else _not_running(place))
         if pid is None:
             raise typer.Exit(_NOT_RUNNING)
 
 
 @app.command(context_settings=_PASSED_ON)
 def restart(
-    context: typer.Context, port: Port = 8000, folder: RunFolder = None, grace: Grace = 30
+    context: typer.Context,
+    port: PortBeside = None,
+    folder: RunFolder = None,
+    engine: EngineBeside = None,
+    grace: Grace = 30,
 ) -> None:
     """Stop and start it, with the options of its last start, or those that are given now."""
     with outcome():
-        place = _place(folder, port)
+        place = _place(folder, port, engine)
         beside.stop(place, grace + _SPARE)
         arguments = context.args or beside.last_arguments(place)
-        typer.echo(f"started pid={beside.start(place, arguments)} port={port}")
+        typer.echo(f"started pid={_start(place, arguments, engine)} port={place.port}")
         typer.echo(f"log: {place.log_file}")
 
 
-def _place(folder: Path | None, port: int) -> Place:
+def _start(place: Place, arguments: list[str], engine: str | None) -> int:
+    if engine is not None and "--engine" not in arguments:
+        arguments = ["--engine", engine, *arguments]
+    if engine != _VLLM:
+        return beside.start(place, arguments)
+    told = deployed.arguments(arguments, os.environ)
+    return beside.start(place, told, deployed.environment(os.environ))
+
+
+def _place(folder: Path | None, port: int | None, engine: str | None) -> Place:
+    variables = os.environ if engine == _VLLM else {}
+    deployed.check(variables)
+    if port is None:
+        port = int(variables.get("PORT") or _PORT)
     if port == 0:
         raise OptionError("port 0: a server beside the terminal needs a port to be found by")
-    if folder is None:
+    if folder is None and not variables.get("RUN_DIR"):
         from ark_asr.models.home import store_folder
 
         folder = store_folder() / "run"
-    return Place(folder, port)
+    return deployed.place(folder, port, variables)
+
+
+def _not_running(place: Place) -> str:
+    return f"not running port={place.port}"
 
 
 def _refuse_options_before(context: typer.Context) -> None:

@@ -13,7 +13,15 @@ from ark_asr.models.tokenizer import TextCodec, Tokenizer
 
 ENGINES = ("onnx", "torch")
 
-__all__ = ["ENGINES", "DecoderState", "Engine", "load_engine", "load_model", "open_model"]
+__all__ = [
+    "ENGINES",
+    "DecoderState",
+    "Engine",
+    "batches_itself",
+    "load_engine",
+    "load_model",
+    "open_model",
+]
 
 
 @runtime_checkable
@@ -21,6 +29,11 @@ class _WithText(Protocol):
     """An engine of a layout that does not part numbers from text."""
 
     tokenizer: TextCodec
+
+
+def batches_itself(engine: str | None) -> bool:
+    """Whether this engine (as for `open_model`) is a `Writer`, to be asked by several threads."""
+    return engine == "vllm" or _is_url(engine)
 
 
 def open_model(
@@ -40,14 +53,13 @@ def open_model(
         MissingExtraError: vLLM is not installed.
         OptionError: As for `load_engine`, or ``threads`` is given to vLLM.
     """
-    remote = engine is not None and engine.startswith(("http://", "https://"))
-    if engine != "vllm" and not remote:
+    if not batches_itself(engine):
         return load_model(folder, engine, threads)
     if threads is not None:
         raise OptionError("threads: vLLM has its own setting, VLLM_CPU_OMP_THREADS_BIND")
     if folder.kind != "checkpoint":
         raise ModelFormatError(f"{folder.path}: is a {folder.kind}; vLLM runs checkpoints")
-    if remote:
+    if _is_url(engine):
         from ark_asr.engines.vllm_server import VllmServer
 
         server = VllmServer.open(str(engine), folder.path)
@@ -117,3 +129,7 @@ def load_engine(
     from ark_asr.engines.torch import TorchEngine
 
     return TorchEngine.load(folder.path, threads=threads)
+
+
+def _is_url(engine: str | None) -> bool:
+    return engine is not None and engine.startswith(("http://", "https://"))

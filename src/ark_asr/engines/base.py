@@ -148,7 +148,9 @@ class Writer(Protocol):
     def write(
         self, asks: Sequence[Ask], cancelled: Sequence[Callable[[], bool]]
     ) -> list[Hypothesis]:
-        """What is said in each clip; a result does not depend on the other clips of the call.
+        """What is said in each clip; a result does not depend on the other clips.
+
+        May be called by several threads at once: their clips are decoded together.
 
         Args:
             asks: The clips.
@@ -157,7 +159,7 @@ class Writer(Protocol):
         ...
 
     def close(self) -> None:
-        """As for `Engine`."""
+        """As for `Engine`; who is still in `write` is given what there is."""
         ...
 
 

@@ -1,13 +1,17 @@
 """vLLM in this process (extra ``[vllm]``): many clips at once, on a GPU or a CPU.
 
 vLLM decides for itself which clips take their next step together, so it cannot be stepped from
-outside as `Engine` is; it is a `Writer`.
+outside as `Engine` is; it is a `Writer`. Several threads may wait for their clips: one of them
+takes vLLM a step further, for all of them, and what came in meanwhile is part of the next step.
 """
 
 from __future__ import annotations
 
 import os
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,8 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "VLLM_MAX_NUM_BATCHED_TOKENS": ("max_num_batched_tokens", int),
     "VLLM_GPU_MEMORY_UTILIZATION": ("gpu_memory_utilization", float),
     "VLLM_TENSOR_PARALLEL_SIZE": ("tensor_parallel_size", int),
+    "VLLM_ENFORCE_EAGER": ("enforce_eager", "1".__eq__),
+    "VLLM_DISABLE_LOG_STATS": ("disable_log_stats", "1".__eq__),
 }
 
 
@@ -91,6 +97,18 @@ class VllmWriter:
         return Hypothesis(tuple(token_ids[:kept]), tuple(logprobs[:kept]), stop)
 
 
+@dataclass(slots=True, eq=False)
+class _Clip:
+    """A clip from its arrival until nobody works on it any more."""
+
+    number: str
+    ask: Ask
+    gone: Callable[[], bool]
+    answer: Any = None
+    error: Exception | None = None
+    done: bool = False
+
+
 class VllmEngine(VllmWriter):
     """A checkpoint that vLLM has loaded in processes of its own.
 
@@ -103,6 +121,11 @@ class VllmEngine(VllmWriter):
         super().__init__(tokenizer, engine.model_config.max_model_len)
         self._engine = engine
         self._numbers = count()
+        self._arrived: deque[_Clip] = deque()
+        self._running: dict[str, _Clip] = {}
+        self._stepped = threading.Condition()
+        self._stepping = False
+        self._closed = False
 
     @classmethod
     def load(cls, folder: str | Path) -> VllmEngine:
@@ -125,12 +148,12 @@ class VllmEngine(VllmWriter):
         cpu = current_platform.is_cpu()
         settings: dict[str, Any] = {
             "dtype": "float32" if cpu else "auto",
+            "enforce_eager": cpu,
+            "disable_log_stats": True,
             **settings_from_variables(),
         }
         try:
-            args = EngineArgs(
-                model=str(folder), enforce_eager=cpu, disable_log_stats=True, **settings
-            )
+            args = EngineArgs(model=str(folder), **settings)
             return cls(LLMEngine.from_engine_args(args), tokenizer)
         except Exception as error:
             raise ModelError(f"vLLM could not start: {error}") from error
@@ -139,49 +162,91 @@ class VllmEngine(VllmWriter):
         self, asks: Sequence[Ask], cancelled: Sequence[Callable[[], bool]]
     ) -> list[Hypothesis]:
         """See ``Writer``."""
-        numbers = [self._add(ask) for ask in asks]
-        latest: dict[str, Any] = {}
-        gone: set[str] = set()
-        while self._engine.has_unfinished_requests():
-            left = {
-                number
-                for number, ask in zip(numbers, cancelled, strict=True)
-                if number not in gone and ask()
-            }
-            if left:
-                gone |= left
-                self._engine.abort_request(list(left))
-                continue
-            for answer in self._engine.step():
-                latest[answer.request_id] = answer
-        return [self._read(latest.get(number), aborted=number in gone) for number in numbers]
+        clips = [
+            _Clip(f"clip-{next(self._numbers)}", *parts)
+            for parts in zip(asks, cancelled, strict=True)
+        ]
+        self._arrived.extend(clips)
+        while self._takes_a_step(clips):
+            try:
+                self._step()
+            finally:
+                with self._stepped:
+                    self._stepping = False
+                    self._stepped.notify_all()
+        for clip in clips:
+            if clip.error is not None:
+                raise clip.error
+        return [self._read(clip) for clip in clips]
 
     def close(self) -> None:
         """End vLLM's processes."""
+        with self._stepped:
+            self._stepped.wait_for(lambda: not self._stepping)
+            self._closed = True
+            self._stepped.notify_all()
         self._engine.engine_core.shutdown(_GRACE)
 
-    def _add(self, ask: Ask) -> str:
+    def _takes_a_step(self, clips: Sequence[_Clip]) -> bool:
+        """Wait until it is this thread's turn to step (true), or its clips are done."""
+
+        def done() -> bool:
+            return self._closed or all(clip.done for clip in clips)
+
+        with self._stepped:
+            self._stepped.wait_for(lambda: done() or not self._stepping)
+            if done():
+                return False
+            self._stepping = True
+            return True
+
+    def _step(self) -> None:
+        """One token more for every clip that is here."""
+        while self._arrived:
+            self._begin(self._arrived.popleft())
+        for clip in [clip for clip in self._running.values() if clip.gone()]:
+            self._end(clip)
+            self._engine.abort_request([clip.number])
+        if not self._engine.has_unfinished_requests():  # whoever is left would wait for ever
+            for clip in list(self._running.values()):
+                self._end(clip)
+            return
+        for answer in self._engine.step():
+            if (known := self._running.get(answer.request_id)) is not None:
+                known.answer = answer
+                if answer.finished:
+                    self._end(known)
+
+    def _begin(self, clip: _Clip) -> None:
         from vllm import SamplingParams
 
-        prompt = [*self.tokenizer.prompt(1, ask.instruction), *ask.said]
-        sound = (ask.audio.samples, ask.audio.sample_rate)
-        params = SamplingParams(
-            temperature=0.0,
-            max_tokens=self.limit(ask, prompt),
-            logprobs=0,
-            stop_token_ids=sorted(self.tokenizer.stop_ids),
-            detokenize=False,
-        )
-        number = f"clip-{next(self._numbers)}"
-        request = {"prompt_token_ids": prompt, "multi_modal_data": {"audio": sound}}
-        self._engine.add_request(number, request, params)
-        return number
+        ask = clip.ask
+        try:
+            prompt = [*self.tokenizer.prompt(1, ask.instruction), *ask.said]
+            params = SamplingParams(
+                temperature=0.0,
+                max_tokens=self.limit(ask, prompt),
+                logprobs=0,
+                stop_token_ids=sorted(self.tokenizer.stop_ids),
+                detokenize=False,
+            )
+            sound = (ask.audio.samples, ask.audio.sample_rate)
+            request = {"prompt_token_ids": prompt, "multi_modal_data": {"audio": sound}}
+            self._engine.add_request(clip.number, request, params)
+        except Exception as error:  # noqa: BLE001 - it belongs to who waits for this clip
+            clip.error, clip.done = error, True
+        else:
+            self._running[clip.number] = clip
 
-    def _read(self, answer: Any, *, aborted: bool) -> Hypothesis:  # noqa: ANN401 - optional part
-        if answer is None:
+    def _end(self, clip: _Clip) -> None:
+        del self._running[clip.number]
+        clip.done = True
+
+    def _read(self, clip: _Clip) -> Hypothesis:
+        if clip.answer is None:
             return Hypothesis((), (), "cancelled")
-        output = answer.outputs[0]
+        output = clip.answer.outputs[0]
         ids = list(output.token_ids)
         logprobs = [step[id_].logprob for step, id_ in zip(output.logprobs, ids, strict=True)]
-        cut = aborted and output.finish_reason not in ("stop", "length")
-        return self.hypothesis(ids, logprobs, "cancelled" if cut else "length")
+        finished = output.finish_reason in ("stop", "length")
+        return self.hypothesis(ids, logprobs, "length" if finished else "cancelled")

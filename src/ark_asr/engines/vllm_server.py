@@ -12,11 +12,11 @@ import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
+from select import select
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
 
 from ark_asr.engines.base import Ask
 from ark_asr.engines.vllm import VllmWriter
@@ -27,6 +27,8 @@ from ark_asr.types import Audio, Hypothesis
 KEY_VARIABLE = "VLLM_API_KEY"
 _AT_ONCE = 64
 _TIMEOUT = 600.0
+_LOOK = 0.1  # seconds between two looks whether anybody still waits
+_OK = 200
 _FLOAT_FORMAT = 3  # of a WAV file
 
 
@@ -70,7 +72,7 @@ class VllmServer(VllmWriter):
     def write(
         self, asks: Sequence[Ask], cancelled: Sequence[Callable[[], bool]]
     ) -> list[Hypothesis]:
-        """See ``Writer``; a request that is on its way is not called back.
+        """See ``Writer``; vLLM stops working on a clip when its connection is closed.
 
         Raises:
             ModelError: The server does not answer, refuses, or serves another model.
@@ -104,7 +106,10 @@ class VllmServer(VllmWriter):
                 "logprobs": True,
                 "return_token_ids": True,
             },
+            gone,
         )
+        if answer is None:
+            return Hypothesis((), (), "cancelled")
         slots = self.slots(len(ask.audio.samples))
         if answer["prompt_token_ids"] != self.tokenizer.prompt(slots, ask.instruction):
             raise ModelError(f"{self._url}: serves another model than the one of this folder")
@@ -113,8 +118,10 @@ class VllmServer(VllmWriter):
         return self.hypothesis(choice["token_ids"], logprobs, "length")
 
 
-def _ask(url: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
-    """The JSON answer of a server.
+def _ask(
+    url: str, body: Mapping[str, Any] | None = None, gone: Callable[[], bool] | None = None
+) -> Any:  # noqa: ANN401 - JSON
+    """The JSON answer of a server; ``None`` if nobody waits for it any more.
 
     Raises:
         ModelError: There is none, or it is a refusal.
@@ -122,16 +129,27 @@ def _ask(url: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN40
     headers = {"Content-Type": "application/json"}
     if key := os.environ.get(KEY_VARIABLE):
         headers["Authorization"] = f"Bearer {key}"
-    data = None if body is None else json.dumps(body).encode()
-    request = Request(url, data, headers)  # noqa: S310 - http or https: `open_model` sees to it
+    parts = urlsplit(url)
+    connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = connect(parts.netloc, timeout=_TIMEOUT)
     try:
-        with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - likewise
-            return json.load(answer)
-    except HTTPError as error:
-        said = error.read(2000).decode(errors="replace")
-        raise ModelError(f"{url}: the server refuses ({error.code}): {said}") from None
+        if body is None:
+            connection.request("GET", parts.path, headers=headers)
+        else:
+            connection.request("POST", parts.path, json.dumps(body), headers)
+        while gone is not None and not select([connection.sock], [], [], _LOOK)[0]:
+            if gone():
+                return None
+        answer = connection.getresponse()
+        said = answer.read()
+        if answer.status != _OK:
+            text = said[:2000].decode(errors="replace")
+            raise ModelError(f"{url}: the server refuses ({answer.status}): {text}")
+        return json.loads(said)
     except (OSError, HTTPException, ValueError) as error:
         raise ModelError(f"{url}: no vLLM server answers there ({error})") from None
+    finally:
+        connection.close()
 
 
 def _wav(audio: Audio) -> bytes:

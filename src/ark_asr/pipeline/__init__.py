@@ -2,6 +2,7 @@
 
 from ark_asr.audio.capture import Microphone, Pump, file_blocks, paced, pcm_blocks
 from ark_asr.decoding.hotwords import read_hot_words
+from ark_asr.engines import batches_itself
 from ark_asr.pipeline.channels import transcribe_channels
 from ark_asr.pipeline.diarize import Diarizer
 from ark_asr.pipeline.journal import Journal
@@ -22,6 +23,7 @@ __all__ = [
     "SpeakerTurn",
     "Speakers",
     "Task",
+    "batches_itself",
     "file_blocks",
     "load",
     "paced",

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,20 +26,29 @@ _START_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the files of the server at one port are."""
+    """Where the files of the server at one port are.
+
+    Attributes:
+        folder: All of them, unless the others say otherwise.
+        port: It tells servers apart.
+        pid: File of the pid.
+        log: File of what it says.
+    """
 
     folder: Path
     port: int
+    pid: Path | None = None
+    log: Path | None = None
 
     @property
     def pid_file(self) -> Path:
         """The number of its process."""
-        return self.folder / f"serve-{self.port}.pid"
+        return self.pid or self.folder / f"serve-{self.port}.pid"
 
     @property
     def log_file(self) -> Path:
         """What it says; a new start appends."""
-        return self.folder / f"serve-{self.port}.log"
+        return self.log or self.folder / f"serve-{self.port}.log"
 
     @property
     def arguments_file(self) -> Path:
@@ -71,8 +80,15 @@ def last_arguments(place: Place) -> list[str]:
     return [str(argument) for argument in found]
 
 
-def start(place: Place, arguments: Sequence[str]) -> int:
+def start(
+    place: Place, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+) -> int:
     """Start a server with the arguments of ``ark-asr serve``, and wait until it listens.
+
+    Args:
+        place: Where its files are.
+        arguments: Without the port.
+        environment: Its variables; ``None`` for those of this process.
 
     Returns:
         Its process; that of the one that is there already, if one is.
@@ -82,13 +98,15 @@ def start(place: Place, arguments: Sequence[str]) -> int:
     """
     if (pid := running(place)) is not None:
         return pid
-    place.folder.mkdir(parents=True, exist_ok=True)
+    for file in (place.arguments_file, place.pid_file, place.log_file):
+        file.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "ark_asr", "serve", *arguments]
     command += ["--port", str(place.port), "--pid-file", str(place.pid_file)]
     with place.log_file.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own program
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            env=environment,
+        )  # fmt: skip
     patience = time.monotonic() + _START_SECONDS
     while (pid := running(place)) is None:
         if process.poll() is not None or time.monotonic() > patience:

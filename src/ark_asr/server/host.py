@@ -1,13 +1,14 @@
 """The models of a server: the first loaded beside it and kept, others when they are asked for.
 
-Everything here happens in the event loop's thread, except loading itself and closing, which is the
-engine's thread's: so there are no locks.
+Everything here happens in the event loop's thread, except loading itself and closing, which is for
+the engine's threads: so there are no locks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Literal, Self, TypeAlias
 from ark_asr.errors import ArkError, ModelFormatError, OptionError
 from ark_asr.models.catalogue import find
 from ark_asr.models.store import DEFAULT_MODEL, ModelFolder, list_models, resolve
-from ark_asr.pipeline import Recognizer
+from ark_asr.pipeline import Recognizer, batches_itself
 from ark_asr.pipeline.scribe import Scribe
 from ark_asr.server import confined
 from ark_asr.server.problems import Problem
@@ -45,7 +46,7 @@ class Loaded:
         self.languages = languages
         self.users = 0
         self.used = time.monotonic()
-        self._scribes: dict[TranscribeOptions, Scribe] = {}
+        self._of_thread = threading.local()
 
     def __enter__(self) -> Self:
         self.users += 1
@@ -56,12 +57,14 @@ class Loaded:
         self.used = time.monotonic()
 
     def scribe(self, options: TranscribeOptions) -> Scribe:
-        """`Recognizer.scribe`, kept for the next piece; for the engine's thread."""
-        if options not in self._scribes:
-            if len(self._scribes) == _SCRIBES:
-                self._scribes.clear()
-            self._scribes[options] = self.recognizer.scribe(options)
-        return self._scribes[options]
+        """`Recognizer.scribe`, kept for the next piece that this thread has to decode."""
+        scribes: dict[TranscribeOptions, Scribe]
+        scribes = self._of_thread.__dict__.setdefault("scribes", {})
+        if options not in scribes:
+            if len(scribes) == _SCRIBES:
+                scribes.clear()
+            scribes[options] = self.recognizer.scribe(options)
+        return scribes[options]
 
     def times_words(self) -> bool:
         """Whether its files show when words were spoken."""
@@ -123,7 +126,9 @@ class Host:
         self.name = self.first.folder.name
         self.aliases = settings.aliases
         self.created = int(time.time())
-        self.scheduler = Scheduler(settings.batch_size, settings.max_queue, settings.max_per_client)
+        clips = settings.batch_size
+        batch_size, lanes = (1, clips) if batches_itself(settings.engine) else (clips, 1)
+        self.scheduler = Scheduler(batch_size, settings.max_queue, settings.max_per_client, lanes)
         self._settings = settings
         self._one_at_a_time = asyncio.Lock()
         self._stopped = False

@@ -62,7 +62,7 @@ def router(service: Service) -> APIRouter:
             form = await read_form(
                 request, settings.max_upload, settings.stall, longest=settings.timeout
             )
-            values = _values(form)
+            values = _values(form, settings.max_new_tokens or _MAX_NEW_TOKENS)
             options = _options(values, settings.batch_size)
             if form.file is None:
                 raise AssertionError
@@ -89,8 +89,12 @@ class UnprocessableError(Exception):
         self.errors = errors
 
 
-def _values(form: Form) -> dict[str, Any]:
+def _values(form: Form, max_new_tokens: int) -> dict[str, Any]:
     """The fields with their defaults.
+
+    Args:
+        form: What was sent.
+        max_new_tokens: Where it says none, or 0.
 
     Raises:
         UnprocessableError: One is missing or no number.
@@ -117,7 +121,7 @@ def _values(form: Form) -> dict[str, Any]:
             })  # fmt: skip
     if errors:
         raise UnprocessableError(errors)
-    values["max_new_tokens"] = values["max_new_tokens"] or _MAX_NEW_TOKENS
+    values["max_new_tokens"] = values["max_new_tokens"] or max_new_tokens
     _check(values)
     return values
 

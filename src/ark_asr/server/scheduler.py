@@ -1,8 +1,9 @@
 """One engine, many clients: pieces of sound of different requests are decoded together.
 
-Requests hand in pieces as they are cut; one thread takes the next batch from those who have had
-least so far. Work for live sound goes first, long jobs go last. Whoever leaves frees his rows
-before the next token.
+Requests hand in pieces as they are cut; a thread takes the next batch from those who have had least
+so far. Work for live sound goes first, long jobs go last. Whoever leaves frees his rows before the
+next token. An engine that batches by itself has several threads, each with a piece: so a new piece
+need not wait for the longest of a batch.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ark_asr.errors import ArkError, ModelError
 from ark_asr.pipeline.listener import Heard
 from ark_asr.pipeline.scribe import Scribe
 from ark_asr.server.problems import Problem
-from ark_asr.server.ticket import Account, Spoken, Ticket
+from ark_asr.server.ticket import Account, Spoken, Ticket, Turn
 from ark_asr.types import Audio
 
 # Sound of one batch, padding included; bounds memory as `pipeline.many` does.
@@ -31,21 +32,25 @@ _T = TypeVar("_T")
 
 
 class Scheduler:
-    """The queue before the engine, and the thread that empties it.
+    """The queue before the engine, and the threads that empty it.
 
     Args:
         batch_size: Pieces that are decoded together.
         max_queue: Requests that are here at once.
         max_per_client: Those of one client.
+        lanes: Batches that the engine is given at once; more than one for a `Writer` only.
 
     Attributes:
         live: Live sessions, which must not wait for long.
-        busy: Seconds that the engine has worked.
+        busy: Seconds that the engine has worked, in all lanes together.
         understood: Seconds of sound in the batches that it was given.
     """
 
-    def __init__(self, batch_size: int, max_queue: int, max_per_client: int) -> None:
+    def __init__(
+        self, batch_size: int, max_queue: int, max_per_client: int, lanes: int = 1
+    ) -> None:
         self._batch_size = batch_size
+        self._ahead = 2 * batch_size * lanes
         self._max_queue = max_queue
         self._max_per_client = max_per_client
         self._changed = threading.Condition()
@@ -55,7 +60,9 @@ class Scheduler:
         self._recent: deque[float] = deque(maxlen=_RECENT)  # seconds that requests took
         self._numbers = 0
         self._closing = False
-        self._thread: threading.Thread | None = None
+        self._threads = [
+            threading.Thread(target=self._work, name=f"engine-{lane}") for lane in range(lanes)
+        ]
         self.live = 0
         self.busy = 0.0
         self.understood = 0.0
@@ -77,19 +84,22 @@ class Scheduler:
 
     def start(self) -> None:
         """Begin to work."""
-        self._thread = threading.Thread(target=self._work, name="engine")
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
-        """Drop what is here and end the thread."""
+        """Drop what is here and end the threads."""
         with self._changed:
             self._closing = True
             for ticket in self._tickets:
                 ticket.gone = True
                 ticket.answer(Problem(503, "the server is being stopped", None, "shutting_down"))
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+        for call in self._calls:  # whoever waits for them must not wait for ever
+            call()
 
     def admit(self, client: str, *, background: bool = False) -> Ticket:
         """A place in the queue; called before an upload is read, so that waiting ones are few.
@@ -114,7 +124,7 @@ class Scheduler:
             return ticket
 
     def call(self, work: Callable[[], _T]) -> Future[_T]:
-        """Run something in the engine's thread, before any batch."""
+        """Run something in a thread of the engine, before any batch."""
         future: Future[_T] = Future()
 
         def run() -> None:
@@ -135,7 +145,7 @@ class Scheduler:
     def put(self, ticket: Ticket, piece: Audio) -> bool:
         """See `Ticket.put`."""
         with self._changed:
-            self._changed.wait_for(lambda: ticket.gone or len(ticket.pieces) < 2 * self._batch_size)
+            self._changed.wait_for(lambda: ticket.gone or len(ticket.pieces) < self._ahead)
             if ticket.gone:
                 return False
             ticket.pieces.append(piece)
@@ -199,14 +209,13 @@ class Scheduler:
                 call()
             else:
                 self._decode(batch)
-                self.understood += sum(piece.duration for _, piece in batch)
-            self.busy += time.monotonic() - began
-        for call in self._calls:  # whoever waits for them must not wait for ever
-            call()
+            with self._changed:
+                self.busy += time.monotonic() - began
+                self.understood += sum(turn.piece.duration for turn in batch)
 
-    def _next_batch(self) -> list[tuple[Ticket, Audio]]:
+    def _next_batch(self) -> list[Turn]:
         """Pieces with equal options, each from whoever has had least; called under the lock."""
-        batch: list[tuple[Ticket, Audio]] = []
+        batch: list[Turn] = []
         longest = 0.0
         size = 1 if self.live else self._batch_size
         ready = [t for t in self._tickets if t.pieces]
@@ -218,22 +227,22 @@ class Scheduler:
             longest = max(longest, seconds)
             if batch and longest * (len(batch) + 1) > _BATCH_SECONDS:
                 break
-            batch.append((ticket, ticket.pieces.popleft()))
+            batch.append(ticket.next_turn())
             ticket.served += seconds
             self._served[ticket.account] += seconds
             ready = [t for t in ready if t.pieces and t.ask == ticket.ask]
         return batch
 
-    def _decode(self, batch: Sequence[tuple[Ticket, Audio]]) -> None:
+    def _decode(self, batch: Sequence[Turn]) -> None:
         try:
-            scribe = batch[0][0].ask.scribe()
+            scribe = batch[0].ticket.ask.scribe()
             found = scribe.mender.hear(
-                [piece for _, piece in batch],
-                cancelled=[partial(getattr, ticket, "gone") for ticket, _ in batch],
+                [turn.piece for turn in batch],
+                cancelled=[partial(getattr, turn.ticket, "gone") for turn in batch],
             )
             answers = [
-                () if ticket.gone else tuple(_spoken(scribe, heard) for heard in parts)
-                for (ticket, _), parts in zip(batch, found, strict=True)
+                () if turn.ticket.gone else tuple(_spoken(scribe, heard) for heard in parts)
+                for turn, parts in zip(batch, found, strict=True)
             ]
         except Exception as error:  # noqa: BLE001 - an engine's library raises what it likes
             if len(batch) > 1:  # who of them is it?
@@ -243,12 +252,13 @@ class Scheduler:
             if not isinstance(error, ArkError):
                 _log.exception("a clip could not be decoded")
                 error = ModelError(f"the engine failed ({type(error).__name__})")
-            batch[0][0].answer(error)
-            self._closed(batch[0][0])
+            batch[0].ticket.answer(error)
+            self._closed(batch[0].ticket)
             return
-        for (ticket, _), answer in zip(batch, answers, strict=True):
-            ticket.answer(answer)
-            self._closed(ticket)
+        for turn, answer in zip(batch, answers, strict=True):
+            with self._changed:
+                turn.ticket.answer_turn(turn.number, answer)
+            self._closed(turn.ticket)
 
 
 def _spoken(scribe: Scribe, heard: Heard) -> Spoken:

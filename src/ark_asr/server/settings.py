@@ -42,6 +42,8 @@ class Settings:
             half.
         max_job_bytes: Bytes of the recordings that wait in them.
         batch_size: Clips that are decoded together.
+        max_new_tokens: Tokens of a clip, where a request says nothing; ``None`` leaves that to the
+            length of the clip (`/asr`: 256).
         timeout: Seconds that one request may take.
         stall: Seconds without a byte of an upload, or without progress in decoding it.
         decoder_memory: Bytes that the process which decodes an upload may ask for.
@@ -71,6 +73,7 @@ class Settings:
     max_jobs: int = 64
     max_job_bytes: int = 1 << 30
     batch_size: int = 8
+    max_new_tokens: int | None = None
     timeout: float = 3600.0
     stall: float = 30.0
     decoder_memory: int = 2 << 30
@@ -85,7 +88,7 @@ class Settings:
         """
         whole = {
             "max_upload", "max_queue", "max_live", "batch_size", "decoder_memory", "model_memory",
-            "max_jobs", "max_job_bytes",
+            "max_jobs", "max_job_bytes", "max_new_tokens",
         }  # fmt: skip
         seconds = {"max_duration", "timeout", "stall", "grace", "keep_results", "unload_after"}
         for item in fields(self):

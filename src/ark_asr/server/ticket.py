@@ -56,6 +56,19 @@ class Spoken:
     slots: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Turn:
+    """A piece whose turn has come.
+
+    Attributes:
+        number: Of the piece within its request, from 0.
+    """
+
+    ticket: Ticket
+    number: int
+    piece: Audio
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """One request from its admission until its answer; a context manager that leaves at its end.
@@ -79,6 +92,9 @@ class Ticket:
     served: float = 0.0
     pieces: deque[Audio] = field(default_factory=deque)
     pending: int = 1
+    _taken: int = 0
+    _told: int = 0
+    _early: dict[int, tuple[Spoken, ...]] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _answers: asyncio.Queue[tuple[Spoken, ...] | Exception | None] = field(
@@ -110,6 +126,18 @@ class Ticket:
         if error is not None:
             self.answer(error)
         self.scheduler.finish(self)
+
+    def next_turn(self) -> Turn:
+        """The next piece that waits; called under the scheduler's lock."""
+        self._taken += 1
+        return Turn(self, self._taken - 1, self.pieces.popleft())
+
+    def answer_turn(self, number: int, answer: tuple[Spoken, ...]) -> None:
+        """What was said in a piece, told in the order of the pieces; under the same lock."""
+        self._early[number] = answer
+        while self._told in self._early:
+            self.answer(self._early.pop(self._told))
+            self._told += 1
 
     def answer(self, answer: tuple[Spoken, ...] | Exception | None) -> None:
         """Tell the request; called by any thread."""

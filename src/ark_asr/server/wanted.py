@@ -149,7 +149,7 @@ def _asked(form: Form, host: Host, settings: Settings, *, words: bool) -> Asked:
     listed = (form.get("hotwords") or "").split(",")
     options = TranscribeOptions(
         batch_size=settings.batch_size,
-        max_new_tokens=_positive(form, "max_new_tokens"),
+        max_new_tokens=_positive(form, "max_new_tokens") or settings.max_new_tokens,
         words=words,
         hotwords=tuple(filter(None, map(str.strip, [*listed, *form.all("keywords")]))),
     )
