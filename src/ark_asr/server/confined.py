@@ -20,6 +20,9 @@ from typing import TypeVar
 
 from ark_asr.errors import AudioDecodeError, AudioError
 
+# Imported once, by the process that the others are forked from. Half of the time of a short upload
+# would go into importing the last three, which others import only when they are needed.
+_PRELOADED = ["__main__", "ark_asr.server.ear", "onnxruntime", "av.subtitles.stream", "resource"]
 _Order = TypeVar("_Order")
 _PATIENCE = 0.2  # seconds between two looks whether anybody still waits
 
@@ -135,8 +138,7 @@ def context() -> SpawnContext | ForkServerContext:
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
-    # Forked from one that has imported everything: 0.2 s and 10 MB for each upload.
-    found.set_forkserver_preload(["__main__", "ark_asr.server.ear"])
+    found.set_forkserver_preload(_PRELOADED)
     return found
 
 
