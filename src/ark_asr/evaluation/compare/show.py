@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import PurePath
 
 from ark_asr import __version__
 from ark_asr.evaluation import plots
@@ -63,8 +64,9 @@ def conditions(comparison: Comparison) -> list[str]:
         f"{comparison.recordings} recordings, {comparison.seconds:.0f} s of sound; scheme "
         f"{comparison.scheme} {comparison.scheme_version}; intervals over {comparison.resampled_by}"
     )
+    threads = f"{how.threads} thread{'' if how.threads == 1 else 's'}"
     measured = (
-        f"{machine.cpu}, {machine.cores} cores{busy}; {how.threads} threads, one clip of at most "
+        f"{machine.cpu}, {machine.cores} cores{busy}; {threads}, one clip of at most "
         f"{how.clip_seconds:g} s at a time, greedy, {how.warm_up} heard once more to warm up"
     )
     return [heard, measured]
@@ -94,7 +96,7 @@ def text(comparison: Comparison) -> str:
 def markdown(comparison: Comparison) -> str:
     """The same for a page of documentation."""
     parts = [_markdown(_NUMBERS, numbers(comparison.rows))] if numbers(comparison.rows) else []
-    parts += [f"- {line}\n" for line in verdicts(comparison)]
+    parts += ["\n", *(f"- {line}\n" for line in verdicts(comparison))]
     parts += ["\n", _markdown(_FACTS, facts(comparison.rows)), "\n"]
     parts += [f"- {line}\n" for line in missing(comparison.rows)]
     parts += ["\n", *(f"{line}.\n" for line in conditions(comparison))]
@@ -103,15 +105,15 @@ def markdown(comparison: Comparison) -> str:
 
 def page(comparison: Comparison) -> str:
     """The same as one file for a browser, with the rates as bars; it fetches nothing."""
-    title = escape(f"{len(comparison.rows)} systems on {comparison.input}")
+    title = escape(f"{len(comparison.rows)} systems on {PurePath(comparison.input).name}")
     lists = [_items("Against the first", verdicts(comparison)),
              _items("Did not run", missing(comparison.rows))]  # fmt: skip
     return document(title, [
         f'<header><h1>{title}</h1><p class="quiet">{escape(f"ark-asr {__version__}")}</p></header>',
         _bars(comparison.rows),
-        _wide("Measured", grid(_escaped(_NUMBERS), map(_escaped, numbers(comparison.rows)))),
+        _wide("Measured", _NUMBERS, numbers(comparison.rows), "figures"),
         *lists,
-        _wide("Known", grid(_escaped(_FACTS), map(_escaped, facts(comparison.rows)))),
+        _wide("Known", _FACTS, facts(comparison.rows)),
         _notes(comparison.rows),
         "<footer>" + "".join(f"<p class='quiet'>{escape(line)}</p>"
                              for line in conditions(comparison)) + "</footer>",
@@ -160,8 +162,9 @@ def _section(title: str, inside: str) -> str:
     return f"<section><h2>{title}</h2>{inside}</section>"
 
 
-def _wide(title: str, table: str) -> str:
-    return _section(title, f'<div style="overflow-x:auto">{table}</div>')
+def _wide(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+    table = grid(_escaped(head), map(_escaped, rows), kind)
+    return _section(title, f'<div class="scroll">{table}</div>')
 
 
 def _items(title: str, lines: Sequence[str]) -> str:
