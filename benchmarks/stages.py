@@ -44,9 +44,10 @@ def main() -> None:
     engine, tokenizer = load_model(options.package, threads=options.threads)
     clock("load")
     log_mel, sound = LogMel(tokenizer.features), load_audio(SOUND).samples
-    mels = [log_mel(sound[: round(seconds * 16_000)]) for seconds in options.seconds]
+    lengths = [one for one in options.seconds if one <= tokenizer.features.clip_seconds]
+    mels = [log_mel(sound[: round(seconds * 16_000)]) for seconds in lengths]
     clock("log-mel")
-    for seconds, mel in zip(options.seconds, mels, strict=True):
+    for seconds, mel in zip(lengths, mels, strict=True):
         (audio,) = engine.embed_audio([mel])
         clock(f"encoder, {seconds:g} s")
         for rows in (1, options.batch):

@@ -70,8 +70,8 @@ def transcribe(
         str | None,
         typer.Option(
             metavar="NAME|URL",
-            help="onnx, torch, vllm (extras 'torch', 'vllm'), or the URL of a vLLM server. "
-            "[default: what fits the model]",
+            help="onnx, torch, torch:cuda, vllm (extras 'torch', 'vllm'), or the URL of a vLLM "
+            "server. [default: what fits the model]",
         ),
     ] = None,
     vad: Annotated[

@@ -43,16 +43,19 @@ def open_model(
 
     Args:
         folder: What ``resolve`` found.
-        engine: As for `load_engine`; or ``vllm``, or the URL of a vLLM server that serves this
-            model.
+        engine: As for `load_engine`; or ``torch:DEVICE`` (``torch:cuda``), ``vllm``, or the URL of
+            a vLLM server that serves this model.
         threads: As for `load_engine`; vLLM has settings of its own for that.
 
     Raises:
         ModelError: The server does not answer, or serves another model.
-        ModelFormatError: As for `load_engine`; vLLM runs checkpoints.
-        MissingExtraError: vLLM is not installed.
-        OptionError: As for `load_engine`, or ``threads`` is given to vLLM.
+        ModelFormatError: As for `load_engine`; PyTorch and vLLM run checkpoints.
+        MissingExtraError: PyTorch or vLLM is not installed.
+        OptionError: As for `load_engine`; there is no such device; or ``threads`` is given to vLLM.
     """
+    name, _, device = (engine or "").partition(":")
+    if name == "torch" and device:
+        return _on_device(folder, device, threads)
     if not batches_itself(engine):
         return load_model(folder, engine, threads)
     if threads is not None:
@@ -129,6 +132,17 @@ def load_engine(
     from ark_asr.engines.torch import TorchEngine
 
     return TorchEngine.load(folder.path, threads=threads)
+
+
+def _on_device(
+    folder: ModelFolder, device: str, threads: int | None
+) -> tuple[AnyEngine, TextCodec]:
+    if folder.kind != "checkpoint":
+        raise ModelFormatError(f"{folder.path}: is a {folder.kind}; PyTorch runs checkpoints")
+    from ark_asr.engines.torch_writer import TorchWriter
+
+    loaded = TorchWriter.load(folder.path, device, threads=threads)
+    return loaded, loaded.tokenizer
 
 
 def _is_url(engine: str | None) -> bool:

@@ -88,10 +88,7 @@ class TorchEngine:
         """
         if dtype not in ("float32", "bfloat16", "float16"):
             raise OptionError(f"dtype {dtype!r} is not known; float32, bfloat16 and float16 are")
-        if threads is not None:
-            if threads < 1:
-                raise OptionError(f"threads is {threads}; it must be at least 1")
-            torch.set_num_threads(threads)
+        set_threads(threads)
         model = ArkForConditionalGeneration.load(folder, getattr(torch, dtype), device)
         return cls(model, Tokenizer.load(folder, model.config).suppressed_ids)
 
@@ -207,3 +204,15 @@ class TorchEngine:
     def _on_device(self, array: FloatArray) -> torch.Tensor:
         weight = self.model.lm_head.weight
         return torch.from_numpy(array).to(weight.device, weight.dtype)
+
+
+def set_threads(threads: int | None) -> None:
+    """Threads of PyTorch, for the whole process; ``None`` leaves its choice.
+
+    Raises:
+        OptionError: There must be one at least.
+    """
+    if threads is not None:
+        if threads < 1:
+            raise OptionError(f"threads is {threads}; it must be at least 1")
+        torch.set_num_threads(threads)

@@ -16,12 +16,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ark_asr.engines.base import Ask
+from ark_asr.engines.writer import CheckpointWriter
 from ark_asr.errors import MissingExtraError, ModelError, OptionError
 from ark_asr.models.tokenizer import Tokenizer
-from ark_asr.types import Hypothesis, IntArray, StopReason
+from ark_asr.types import Hypothesis
 
 # Seconds that vLLM's own processes have to end.
 _GRACE = 10.0
@@ -54,49 +53,6 @@ def settings_from_variables() -> dict[str, object]:
     return found
 
 
-class VllmWriter:
-    """What vLLM in this process and vLLM on a server have in common.
-
-    Attributes:
-        tokenizer: Of the checkpoint.
-        output_ids: Ids that can be chosen, int64, ascending.
-        max_positions: Positions (prompt plus generated tokens) of one clip.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, max_positions: int) -> None:
-        self.tokenizer = tokenizer
-        ids = np.arange(tokenizer.config.decoder.vocab_size)
-        self.output_ids: IntArray = np.setdiff1d(ids, tokenizer.suppressed_ids)
-        self.max_positions = max_positions
-
-    def slots(self, samples: int) -> int:
-        """Audio embeddings of a clip of so many samples."""
-        return self.tokenizer.config.audio_slots(self.tokenizer.features.frames(samples))
-
-    def limit(self, ask: Ask, prompt: Sequence[int]) -> int:
-        """Tokens that are asked for: no more than there is room.
-
-        Raises:
-            ModelError: There is none.
-        """
-        room = self.max_positions - len(prompt) - self.slots(len(ask.audio.samples)) + 1
-        if room < 1:
-            raise ModelError(
-                f"a clip of {ask.audio.duration:.1f} s leaves no room in the {self.max_positions} "
-                "positions of vLLM; give it a larger max_model_len"
-            )
-        return min(ask.max_new_tokens, room)
-
-    def hypothesis(
-        self, token_ids: Sequence[int], logprobs: Sequence[float], stop: StopReason
-    ) -> Hypothesis:
-        """An answer without the id that ended it."""
-        kept = len(token_ids)
-        if kept and token_ids[-1] in self.tokenizer.stop_ids:
-            kept, stop = kept - 1, "end"
-        return Hypothesis(tuple(token_ids[:kept]), tuple(logprobs[:kept]), stop)
-
-
 @dataclass(slots=True, eq=False)
 class _Clip:
     """A clip from its arrival until nobody works on it any more."""
@@ -109,7 +65,7 @@ class _Clip:
     done: bool = False
 
 
-class VllmEngine(VllmWriter):
+class VllmEngine(CheckpointWriter):
     """A checkpoint that vLLM has loaded in processes of its own.
 
     Args:

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ark_asr.engines.base import Ask
-from ark_asr.engines.vllm import VllmWriter
+from ark_asr.engines.writer import CheckpointWriter
 from ark_asr.errors import ModelError, OptionError
 from ark_asr.models.tokenizer import INSTRUCTION, Tokenizer
 from ark_asr.types import Audio, Hypothesis
@@ -32,7 +32,7 @@ _OK = 200
 _FLOAT_FORMAT = 3  # of a WAV file
 
 
-class VllmServer(VllmWriter):
+class VllmServer(CheckpointWriter):
     """A running server that serves the checkpoint of a folder.
 
     Args:

@@ -1,0 +1,164 @@
+"""PyTorch on another device than the CPU: the whole search stays there (extra ``[torch]``).
+
+`TorchEngine` hands the logits of every step to the host, where rules and beams are; with 163,000
+columns and many rows that would keep a GPU waiting. Here only a token and its log-probability come
+back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ark_asr.audio import LogMel
+from ark_asr.engines.base import Ask
+from ark_asr.engines.writer import CheckpointWriter
+from ark_asr.errors import MissingExtraError, OptionError
+from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.types import FloatArray, Hypothesis, StopReason
+
+try:
+    import torch
+except ImportError:  # pragma: no cover - the test environment has it
+    raise MissingExtraError("The PyTorch engine", "torch") from None
+
+from ark_asr.engines.torch import set_threads
+from ark_asr.modeling.decoder import KeyValueCache
+from ark_asr.modeling.model import ArkForConditionalGeneration
+
+
+class TorchWriter(CheckpointWriter):
+    """A checkpoint on a device.
+
+    Args:
+        model: It, on the device.
+        tokenizer: Of the same checkpoint.
+    """
+
+    def __init__(self, model: ArkForConditionalGeneration, tokenizer: Tokenizer) -> None:
+        super().__init__(tokenizer, model.config.decoder.max_positions)
+        self.model = model
+        self._log_mel = LogMel(tokenizer.features)
+        self._like = model.lm_head.weight
+        self._columns = self._on_device(self.output_ids)
+        self._stop_ids = self._on_device(sorted(tokenizer.stop_ids))
+        self._one_at_a_time = threading.Lock()
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str, *, threads: int | None = None) -> TorchWriter:
+        """Open a checkpoint folder: in float32 on a CPU, else in bfloat16.
+
+        Args:
+            folder: Folder with ``config.json``, tokenizer and safetensors weights.
+            device: As PyTorch spells it, for example ``cuda`` or ``cuda:1``.
+            threads: Threads of PyTorch, for the whole process; ``None`` leaves its choice.
+
+        Raises:
+            ModelNotFoundError: A file is missing.
+            ModelFormatError: A file is not what it must be.
+            OptionError: There is no such device here, or ``threads`` makes no sense.
+        """
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            said = str(error).splitlines()[0]
+            raise OptionError(f"device {device!r}: PyTorch has none here ({said})") from None
+        set_threads(threads)
+        dtype = torch.float32 if device == "cpu" else torch.bfloat16
+        model = ArkForConditionalGeneration.load(folder, dtype, device)
+        return cls(model, Tokenizer.load(folder, model.config))
+
+    def write(
+        self, asks: Sequence[Ask], cancelled: Sequence[Callable[[], bool]]
+    ) -> list[Hypothesis]:
+        """See ``Writer``; a second thread waits until the first one's clips are done."""
+        if not asks:
+            return []
+        with self._one_at_a_time, torch.inference_mode():
+            audio, prompts = self._embed(asks)
+            limits = [self.limit(*parts) for parts in zip(asks, prompts, strict=True)]
+            return self._search(audio, prompts, limits, cancelled)
+
+    def close(self) -> None:
+        """Give back memory, when nobody writes any more."""
+        with self._one_at_a_time:
+            del self.model, self._like, self._columns, self._stop_ids
+
+    def _embed(self, asks: Sequence[Ask]) -> tuple[torch.Tensor, list[list[int]]]:
+        """Audio embeddings ``[rows, slots, hidden]`` and the ids of the prompts."""
+        mels = [self._log_mel(ask.audio.samples) for ask in asks]
+        frames = [mel.shape[1] for mel in mels]
+        batch: FloatArray = np.zeros((len(mels), len(mels[0]), max(frames)), np.float32)
+        for row, mel in enumerate(mels):
+            batch[row, :, : mel.shape[1]] = mel
+        sound = torch.from_numpy(batch).to(self._like.device, self._like.dtype)
+        audio = self.model.embed_audio(sound, self._on_device(frames))
+        slots = map(self.tokenizer.config.audio_slots, frames)
+        prompts = [
+            [*self.tokenizer.prompt(count, ask.instruction), *ask.said]
+            for count, ask in zip(slots, asks, strict=True)
+        ]
+        return audio, prompts
+
+    def _search(
+        self,
+        audio: torch.Tensor,
+        prompts: Sequence[Sequence[int]],
+        limits: Sequence[int],
+        cancelled: Sequence[Callable[[], bool]],
+    ) -> list[Hypothesis]:
+        rows, lengths = len(prompts), [len(prompt) for prompt in prompts]
+        ids = np.full((rows, max(lengths)), self.tokenizer.config.pad_token_id, np.int64)
+        for row, prompt in enumerate(prompts):
+            ids[row, : len(prompt)] = prompt
+        cache = KeyValueCache(
+            self.tokenizer.config.decoder, rows, max(lengths) + max(limits), self._like
+        )
+        places = torch.arange(ids.shape[1], device=self._like.device).expand(rows, -1)
+        embeds = self.model.embed_prompt(self._on_device(ids), audio)
+        positions, most = self._on_device(lengths), self._on_device(limits)
+        hidden = self.model.decode(embeds, places, cache)
+        hidden = hidden[self._on_device(range(rows)), positions - 1]
+        over = torch.zeros_like(positions, dtype=torch.bool)
+        gone: dict[int, int] = {}  # tokens that a row had when nobody waited for it any more
+        tokens, logprobs = [], []
+        for count in range(max(limits)):
+            left = [row for row, ask in enumerate(cancelled) if row not in gone and ask()]
+            if left:
+                gone |= dict.fromkeys(left, count)
+                over[left] = True
+            if bool(over.all()):
+                break
+            logits = self.model.lm_head(hidden)[:, self._columns].float()
+            best, column = logits.max(-1)
+            token = self._columns[column]
+            tokens.append(token)
+            logprobs.append(best - logits.logsumexp(-1))
+            over |= torch.isin(token, self._stop_ids) | (count + 1 >= most)
+            step = self.model.embed_prompt(token[:, None], None)
+            hidden = self.model.decode(step, positions[:, None], cache)[:, -1]
+            positions += 1
+        if not tokens:
+            return [Hypothesis((), (), "cancelled") for _ in prompts]
+        chosen: list[list[int]] = torch.stack(tokens, 1).tolist()
+        values: list[list[float]] = torch.stack(logprobs, 1).tolist()
+        return [
+            self._read(chosen[row], values[row], limit, gone.get(row, limit))
+            for row, limit in enumerate(limits)
+        ]
+
+    def _read(
+        self, tokens: Sequence[int], logprobs: Sequence[float], limit: int, taken: int
+    ) -> Hypothesis:
+        """What a row wrote before it was over; the others may have gone on."""
+        taken = min(limit, taken)
+        stops = (at for at, token in enumerate(tokens[:taken]) if token in self.tokenizer.stop_ids)
+        kept = next(stops, taken - 1) + 1
+        stop: StopReason = "cancelled" if taken < limit else "length"
+        return self.hypothesis(tokens[:kept], logprobs[:kept], stop)
+
+    def _on_device(self, values: Sequence[int] | np.ndarray) -> torch.Tensor:
+        return torch.tensor(np.asarray(values, np.int64), device=self._like.device)
