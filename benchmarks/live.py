@@ -1,6 +1,6 @@
 """How far live captions are behind, how well they hear, and what they cost, at the pace of speech.
 
-    python benchmarks/live.py MANIFEST [--model NAME] [--minutes M] [--scripted]
+    python benchmarks/live.py MANIFEST [--model NAME] [--minutes M] [--pause S] [--scripted]
 
 Recordings of the manifest are joined with pauses of a second and fed as a microphone would give
 them. When a word was spoken is read from the finished transcript's own word times, so what is
@@ -103,9 +103,11 @@ def joined(manifest: Path, seconds: float) -> tuple[np.ndarray, str]:
     return np.concatenate(sound), " ".join(words)
 
 
-def caption(recognizer: Recognizer, sound: np.ndarray, *, words: bool) -> tuple[list[Seen], float]:
+def caption(
+    recognizer: Recognizer, sound: np.ndarray, live: LiveOptions, *, words: bool
+) -> tuple[list[Seen], float]:
     """Events at the pace of speech, and the processor's seconds per second of sound."""
-    session = recognizer.live(LiveOptions(), TranscribeOptions(words=words))
+    session = recognizer.live(live, TranscribeOptions(words=words))
     step = round(BLOCK * RATE)
     blocks = [sound[first : first + step] for first in range(0, len(sound), step)]
     used, began, seen = time.process_time(), time.monotonic(), []
@@ -152,6 +154,7 @@ def main() -> None:
     parser.add_argument("--model", default="ark-mini")
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pause", type=float, default=LiveOptions().pause)
     parser.add_argument("--scripted", action="store_true")
     options = parser.parse_args()
     sound, reference = joined(options.manifest, options.minutes * 60)
@@ -160,13 +163,14 @@ def main() -> None:
     if options.scripted:
         engine = Scripted(engine, tokenizer)
     with Recognizer(engine, tokenizer, folder.name) as recognizer:
-        seen, share = caption(recognizer, sound, words=not options.scripted)
+        live = LiveOptions(pause=options.pause)
+        seen, share = caption(recognizer, sound, live, words=not options.scripted)
         offline = recognizer.transcribe(sound, source_rate=RATE).text
     partials = [one.event for one in seen if one.event.kind == "partial"]
     finals = [one.event for one in seen if one.event.kind == "final"]
     print(f"{folder.name}{' (scripted text)' if options.scripted else ''}, "
           f"{len(sound) / RATE:.0f} s of {options.manifest.stem}, {len(finals)} utterances; "
-          f"{processor()}, {options.threads} threads")  # fmt: skip
+          f"pause {options.pause:g} s; {processor()}, {options.threads} threads")  # fmt: skip
     print(f"processor: {100 * share:.0f} % of one core; most memory "
           f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")  # fmt: skip
     behind = sum(event.behind for event in (*partials, *finals))

@@ -1,0 +1,65 @@
+"""Curves of the rows: what each learned from, and how student and teacher came together.
+
+python curves.py --work ../../runs/distill-mini --out curves.png
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ark_asr.training.journal import read_log
+
+TAUGHT = ("trunk", "base", "td")
+DISTILLED = ("opd", "td+opd")
+
+
+def curve(log: Path, name: str) -> tuple[list[int], list[float]]:
+    """Updates and values of one figure."""
+    points = [(row["step"], row[name]) for row in read_log(log) if name in row]
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def main() -> None:
+    """Draw them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    logs = {
+        path.parent.name: path for path in (args.work / f"seed-{args.seed}").glob("*/log.jsonl")
+    }
+
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    losses, apart, errors = figure.subplots(1, 3)
+    end = max(curve(logs["trunk"], "loss")[0])
+    for name in TAUGHT:
+        if name in logs:
+            steps, values = curve(logs[name], "loss")
+            after = 0 if name == "trunk" else end
+            losses.plot([after + step for step in steps], values, label=name, linewidth=0.9)
+    losses.set(title="on transcripts", xlabel="updates, with the trunk's", yscale="log",
+               ylabel="cross-entropy (nats per token)")  # fmt: skip
+    for name in DISTILLED:
+        if name in logs:
+            (line,) = apart.plot(*curve(logs[name], "divergence"), label=f"{name}: divergence")
+            steps, shares = curve(logs[name], "agreement")
+            apart.plot(steps, shares, "--", color=line.get_color(), label=f"{name}: agreement")
+            steps, rates = curve(logs[name], "rollout_wer")
+            errors.plot(steps, [100 * rate for rate in rates], label=name)
+    apart.set(title="student and teacher on the student's texts", xlabel="updates of OPD",
+              ylabel="nats; share of places")  # fmt: skip
+    errors.set(title="the student's own texts", xlabel="updates of OPD",
+               ylabel="WER % on augmented training clips")  # fmt: skip
+    for axes in (losses, apart, errors):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.out, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
