@@ -90,11 +90,13 @@ def silence(seconds):
     return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
 
 
+def hear_only(session, samples, size=1600):
+    chunks = [samples[first : first + size] for first in range(0, len(samples), size)]
+    return [event for chunk in chunks for event in session.feed(chunk)]
+
+
 def hear(session, samples, size=1600):
-    events = []
-    for first in range(0, len(samples), size):
-        events += session.feed(samples[first : first + size])
-    return events + session.finish()
+    return hear_only(session, samples, size) + session.finish()
 
 
 def real(mini, samples, size=1600, options=LiveOptions()):  # noqa: B008 - frozen
@@ -157,6 +159,34 @@ def test_nothing_is_computed_in_silence(scripted):
     assert engine.asked == 0
     assert {event.kind for event in events} == {"silence"}
     assert [event.end for event in events] == pytest.approx([5, 10, 15, 20], abs=0.07)
+
+
+def test_an_utterance_is_written_down_before_its_pause_is_over(scripted):
+    rare = LiveOptions(step=60.0)  # no looks but the first
+    said = np.concatenate([silence(0.5), speech(1.0)])
+    session, engine = scripted(options=rare)
+    hear_only(session, np.concatenate([said, silence(0.2)]))
+    looks = engine.asked
+    hear_only(session, silence(0.15))
+    assert engine.asked == looks + 1
+    (final,) = hear_only(session, silence(0.2))
+    assert (final.kind, engine.asked) == ("final", looks + 1)
+    # Who goes on makes that useless, but not wrong.
+    session, engine = scripted(options=rare)
+    hear_only(session, np.concatenate([said, silence(0.3), speech(0.5), silence(0.1)]))
+    assert engine.asked == looks + 1
+    (final,) = session.finish()
+    assert (final.start, final.end) == pytest.approx((0.35, 2.4), abs=0.06)
+    assert engine.asked == looks + 2
+
+
+def test_a_slow_machine_does_not_write_in_advance(scripted):
+    times = iter(range(0, 10_000, 5))
+    session, engine = scripted(clock=lambda: float(next(times)))
+    hear_only(session, np.concatenate([silence(0.5), speech(1.0), silence(0.37)]))
+    looks = engine.asked
+    (final,) = hear_only(session, silence(0.2))
+    assert (final.kind, engine.asked) == ("final", looks + 1)
 
 
 def test_what_is_said_settles_but_for_the_newest_word(scripted):

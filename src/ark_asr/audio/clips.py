@@ -122,6 +122,13 @@ class ClipCutter:
         return self._audio(self._start, min(last, self._start + self._most))
 
     @property
+    def silence(self) -> float:
+        """Seconds since the last word of the clip in the making; 0 while someone speaks."""
+        if self._start is None or self._tracker.first is not None:
+            return 0.0
+        return (self._tracker.heard - self._speech[-1].last) / self._rate
+
+    @property
     def _most(self) -> int:
         return int(self._max_seconds * self._rate)
 

@@ -33,6 +33,9 @@ from ark_asr.types import Audio, FloatArray, LiveEvent, LiveOptions, Segment, Tr
 _PAD = 0.15
 # A captioned utterance is cut near its end, so that words settle in the order of time.
 _SEARCH = 4.0
+# After this part of the pause that ends an utterance it is written down, in the hope that nobody
+# goes on: then the result is there when the pause is over. Only where the rest is time enough.
+_HOPE = 0.6
 # Captions per word come back when this part of the allowed lag is left.
 _CAUGHT_UP = 0.25
 
@@ -81,6 +84,7 @@ class LiveSession:
         self._seen = 0.0  # end of the sound of the latest look
         self._looked = -math.inf  # second of the sound at which it was
         self._cost = 0.0  # seconds of work of a look
+        self._ready: tuple[Audio, tuple[Segment, ...]] | None = None  # written down in hope
         self._quiet_since = 0.0
         self._next_silence = options.silence
         self._waiting = 0.0
@@ -133,8 +137,11 @@ class LiveSession:
             if now >= self._next_silence:
                 events.append(self._event("silence", self._quiet_since, now))
                 self._next_silence += self._options.silence
-        elif now >= self._looked + self._options.step:
+            return events
+        if now >= self._looked + self._options.step:
             events += self.look()
+        if self._cutter.silence >= _HOPE * self._options.pause:
+            self._prepare(growing)
         return events
 
     def look(self) -> list[LiveEvent]:
@@ -173,9 +180,16 @@ class LiveSession:
             confidence=math.exp(float(np.mean(heard.hypothesis.logprobs))) if tokens else None,
         )
 
+    def _prepare(self, growing: Audio) -> None:
+        """Write an utterance down that will be over if nobody goes on."""
+        slow = self._behind or self._cost > (1 - _HOPE) * self._options.pause
+        if not slow and (self._ready is None or not _same_span(self._ready[0], growing)):
+            self._ready = growing, self._scribe.write([growing])
+
     def _final(self, clip: Audio) -> LiveEvent:
         """A finished utterance, over exactly its span."""
-        segments = self._scribe.write([clip])
+        ready, self._ready = self._ready, None
+        segments = ready[1] if ready and _same_span(ready[0], clip) else self._scribe.write([clip])
         event = self._event("final", clip.start, clip.end)
         self._utterance += 1
         self._settling = Settling(self._tokenizer.decode)
@@ -229,6 +243,10 @@ def check_live_options(options: LiveOptions) -> None:
         raise OptionError(f"share is {options.share}; it is a part of the time, at most 1")
     if options.pause < 2 * _PAD:
         raise OptionError(f"pause is {options.pause} s; it must be at least {2 * _PAD:g} s")
+
+
+def _same_span(one: Audio, other: Audio) -> bool:
+    return one.start == other.start and len(one.samples) == len(other.samples)
 
 
 def _confidence(segments: Sequence[Segment]) -> float | None:
