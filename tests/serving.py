@@ -12,8 +12,20 @@ import numpy as np
 import uvicorn
 
 from ark_asr.server.app import create_app
-from ark_asr.server.running import _bind
+from ark_asr.server.running import Server, _bind
 from ark_asr.server.settings import Settings
+
+PATIENCE = 120.0  # seconds, for a machine that has much else to do
+# A connection of its own for each request, as other programs' clients come and go.
+http = httpx.Client(timeout=PATIENCE, limits=httpx.Limits(max_keepalive_connections=0))
+
+
+def eventually(condition):
+    """Whether something that may take a moment comes true."""
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
 
 
 class Served:
@@ -33,22 +45,35 @@ class Served:
             self.app, log_config=None, access_log=False, ws="websockets-sansio",
             timeout_graceful_shutdown=20,
         )  # fmt: skip
-        self.server = uvicorn.Server(config)
+        self.server = Server(config, self.app.state.hang_up)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self._bound]})
 
     @property
     def scheduler(self):
         return self.app.state.service.host.scheduler
 
-    def wait_until_there(self, status):
-        for _ in range(600):
-            try:
-                if httpx.get(f"{self.url}/ready").status_code == status:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
-        raise AssertionError("the server did not come up in a minute")
+    @contextmanager
+    def standing(self):
+        """The engine stands before its next batch, until what is yielded is set."""
+        go_on, decode = threading.Event(), self.scheduler._decode
+
+        def waiting(batch):
+            go_on.wait()
+            decode(batch)
+
+        self.scheduler._decode = waiting
+        try:
+            yield go_on
+        finally:
+            self.scheduler._decode = decode
+            go_on.set()
+
+    def answers(self, status):
+        """Whether it is there, and its model as far as that."""
+        try:
+            return http.get(f"{self.url}/ready").status_code == status
+        except httpx.TransportError:
+            return False
 
 
 @contextmanager
@@ -57,7 +82,7 @@ def serving(*, wait=True, **options):
     served = Served(Settings(**{"port": 0, "threads": 1, **options}))
     served.thread.start()
     try:
-        served.wait_until_there(200 if wait else 503)
+        assert eventually(lambda: served.answers(200 if wait else 503))
         yield served
     finally:
         served.server.should_exit = True

@@ -1,7 +1,7 @@
 """One row of the table, from the trunk to a scored student.
 
     python run.py trunk --work ../../runs/distill-mini
-    python run.py td+opd --work ../../runs/distill-mini --updates 500
+    python run.py td+opd --work ../../runs/distill-mini --updates 300
     python run.py opd --work ... --name opd-k4 --set distill.top_k=4          # an ablation
 
 A row that exists already is gone on with, or left alone if it is finished.

@@ -27,7 +27,7 @@ def test_rows_have_the_keys_of_the_published_script_in_its_order(program, manife
         "audio", "text", "pred_text", "pred_text_raw", "begin_time", "end_time", "task"
     ]  # fmt: skip
     assert (rows[0]["begin_time"], rows[0]["end_time"]) == (-1.0, -1.0)
-    assert "8 of 8 rows; 0.00 h of audio" in result.stderr
+    assert "8 of 8 rows; 3.9 s of audio in" in result.stderr
 
 
 def test_batches_are_of_similar_length_and_bounded(program, engine, manifest, tmp_path):
@@ -214,7 +214,10 @@ def test_words_with_the_model_that_comes_along(root, tmp_path):
 
 
 def test_csv_tsv_and_parquet_say_the_same(program, manifest, tmp_path):
-    rows = [{"id": str(n), **row} for n, row in enumerate(read_jsonl(manifest))]
+    rows = [
+        {"id": str(n), **row, "duration": n / 4, "age": ""}
+        for n, row in enumerate(read_jsonl(manifest))
+    ]
     for name, delimiter in (("in.csv", ","), ("in.tsv", "\t")):
         with (tmp_path / name).open("w", newline="", encoding="utf-8-sig") as file:
             writer = csv.DictWriter(file, rows[0], delimiter=delimiter)
@@ -250,7 +253,7 @@ def test_parquet_without_pyarrow_names_the_extra(program, tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
     result = program("-i", tmp_path / "a.parquet", "-o", tmp_path / "o")
-    assert "pip install 'ark-asr[batch]'" in result.stderr
+    assert "pip install 'ark-asr[files]'" in result.stderr
 
 
 def test_a_folder_of_recordings(program, manifest, tmp_path):

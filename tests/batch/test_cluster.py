@@ -82,7 +82,7 @@ def test_without_ray_the_extra_is_named(program, manifest, tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "ray", None)
     result = program("-i", manifest, "-o", tmp_path / "o", "--engine", "ray")
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
-    assert "--engine ray needs an optional part: pip install 'ark-asr[ray]'" in result.stderr
+    assert "--engine ray needs an optional part: pip install 'ark-asr[batch]'" in result.stderr
 
 
 RUN = """
@@ -127,7 +127,7 @@ ray.shutdown()
 @pytest.fixture
 def cluster(package, manifest, records, tmp_path, root):
     """What a script said that runs batches on two workers of Ray and kills some of them."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'ark-asr[ray]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'ark-asr[batch]'")
     paths = os.pathsep.join([str(root / "src"), str(root / "tests")])
     done = subprocess.run(
         [sys.executable, "-c", RUN, package, manifest, tmp_path],

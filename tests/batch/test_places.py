@@ -11,7 +11,7 @@ from ark_asr.batch.manifests import read_manifest
 from ark_asr.errors import AudioError, OptionError
 from listener import read_jsonl, wav, words
 
-fsspec = pytest.importorskip("fsspec", reason="the extra 'batch' is not installed")
+fsspec = pytest.importorskip("fsspec", reason="the extra 'files' is not installed")
 
 
 @pytest.fixture

@@ -137,7 +137,8 @@ def test_a_disk_that_is_full_in_the_middle_of_a_row(records, tmp_path):
 def test_a_full_device_is_one_line(program, manifest):
     result = program("-i", manifest, "-o", "/dev/full")
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
-    assert "cannot be written (No space left on device)" in result.stderr
+    # What is no file cannot be resumed, so nothing is said of that.
+    assert result.stderr.endswith("cannot be written (No space left on device)\n")
 
 
 def test_an_output_that_cannot_be_written_is_said_before_the_model_is_loaded(
@@ -173,6 +174,7 @@ def test_going_on_when_all_is_done_loads_no_model(program, manifest, tmp_path):
     before = out.read_bytes()
     result = program("-i", manifest, "-o", out, "--resume")
     assert (result.exit_code, result.loaded, out.read_bytes()) == (0, [], before)
+    assert "8 of 8 rows; nothing was left to do" in result.stderr
 
 
 KILLED = """

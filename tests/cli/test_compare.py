@@ -9,6 +9,8 @@ import stand_ins
 from ark_asr.cli import app
 from listener import read_jsonl, write_jsonl
 
+GERMAN = ("--language-field", "x", "--language", "de")
+
 
 def compare(*arguments):
     result = CliRunner().invoke(app, ["compare", *map(str, arguments)])
@@ -75,6 +77,7 @@ def test_known_systems_are_listed():
         (["ark-mini", "-i", "IN", "--threads", "0"], "threads is 0"),
         (["ark-mini", "-i", "IN", "--text-field", "x"], "no record has a reference ('x')"),
         (["ark-mini", "-i", "IN", "--resample-by", "x"], "no record of the input has a field 'x'"),
+        (["ark-asr-0.6b", "-i", "IN", "--scheme", "english", *GERMAN], "is for 'en' only"),
         (["cohere-transcribe", "-i", "IN", "--language-field", "x"], "must be told the language"),
         (["wisper", "-i", "IN"], "no model 'wisper'"),
         (["ark-mini", "-i", "gone.jsonl"], "gone.jsonl: cannot be read"),

@@ -6,8 +6,10 @@ import io
 
 import pytest
 
+from ark_asr.batch.job import Tally
+from ark_asr.cli import batch_progress
 from ark_asr.cli import progress as module
-from ark_asr.cli.progress import ProgressLine, clock, describe
+from ark_asr.cli.progress import ProgressLine, amount, clock, describe
 from ark_asr.types import Progress
 
 
@@ -21,6 +23,25 @@ class Terminal(io.StringIO):
 )
 def test_clock(seconds, text):
     assert clock(seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0.0 s"), (14.31, "14.3 s"), (5400, "1.50 h")])
+def test_amount(seconds, text):
+    assert amount(seconds) == text
+
+
+def test_what_a_batch_has_done_in_one_line():
+    tally = Tally(3, 1, 4, fresh=2, audio=7200, elapsed=90)
+    assert batch_progress.describe(tally) == (
+        "3 of 4 rows, 2.00 h of audio, RTFx 80.0, 1 errors, 0:45 left"
+    )
+    assert batch_progress.summary(tally, "o") == (
+        "o: 3 of 4 rows, 1 of them errors; 2.00 h of audio in 1:30 (RTFx 80.0)"
+    )
+    short = Tally(1, 0, 1, fresh=1, audio=3, elapsed=0.25)
+    assert batch_progress.summary(short, "-") == (
+        "standard output: 1 of 1 rows; 3.0 s of audio in 0.2 s (RTFx 12.0)"
+    )
 
 
 def test_what_is_known_is_said():

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from ark_asr.cli import app
 from ark_asr.server import deployed
+from serving import http
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pid files need POSIX")
 
@@ -45,7 +46,7 @@ def test_start_status_stop(tmp_path, port):
         started = program("start", *where, "--threads", 1, "--alias", "whisper-1")
         assert started.returncode == 0, started.stderr
         pid = re.search(r"started pid=(\d+)", started.stdout)[1]
-        assert httpx.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ok"}
+        assert http.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ok"}
         assert run("status", *where).stdout == f"running pid={pid} port={port}\n"
         assert f"already running pid={pid}" in program("start", *where).stdout
         # Another one cannot have the port; its last line says why.
@@ -56,13 +57,13 @@ def test_start_status_stop(tmp_path, port):
         restarted = program("restart", *where)
         pid, before = re.search(r"started pid=(\d+)", restarted.stdout)[1], pid
         assert pid != before
-        assert httpx.get(f"http://127.0.0.1:{port}/v1/models/whisper-1").status_code == 200
+        assert http.get(f"http://127.0.0.1:{port}/v1/models/whisper-1").status_code == 200
     finally:
         stopped = run("stop", *where, "--grace", 20)
     assert stopped.stdout == f"stopped pid={pid} port={port}\n"
     assert run("status", *where).exit_code == 3
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{port}/health")
+        http.get(f"http://127.0.0.1:{port}/health")
 
 
 def test_a_pid_that_is_left_over_is_not_ours(tmp_path, port):

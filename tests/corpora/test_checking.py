@@ -33,7 +33,7 @@ def test_nothing_in_what_is_fine(data, tmp_path):
     ]  # fmt: skip
     result = data("check", rows_file(tmp_path / "m.jsonl", rows))
     assert (result.exit_code, result.stdout) == (0, ""), result.stdout
-    assert "3 rows, 0.00 h of sound" in result.stderr
+    assert "3 rows, 4.5 s of sound" in result.stderr
     assert "3 x wav/pcm_s16le, 16000 Hz, 1 ch" in result.stderr
 
 

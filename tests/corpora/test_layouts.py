@@ -195,7 +195,7 @@ ROWS = [
 
 @pytest.mark.parametrize("form", ["parquet", "saved", "saved in parts"])
 def test_datasets_of_hugging_face(data, tmp_path, form):
-    arrow = pytest.importorskip("pyarrow", reason="the extra 'batch' is not installed")
+    arrow = pytest.importorskip("pyarrow", reason="the extra 'files' is not installed")
     table, corpus = arrow.Table.from_pylist(ROWS), tmp_path / "hf"
     if form == "parquet":
         import pyarrow.parquet as parquet

@@ -197,6 +197,8 @@ def test_a_language_that_is_given_is_used(tmp_path):
         (["--by", "colour"], "no record of the input has a field 'colour'"),
         (["--resample-by", "colour"], "no record of the input has a field 'colour'"),
         (["--model", "m"], "leave out how to make them"),
+        (["--batch-size", "4"], "leave out how to make them"),
+        (["--overwrite"], "leave out how to make them"),
         (["--text_field", "words"], "no record has a reference ('words')"),
         (["--compare", "nothing.jsonl"], "nothing.jsonl: cannot be read"),
     ],
@@ -209,6 +211,70 @@ def test_bad_options_are_one_line(test_set, tmp_path, flags, message):
     assert (result.exit_code, result.stdout, out.exists()) == (2, "", False)
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--scheme", "best"], "scheme 'best' is not known"),
+        (["--by", "colour"], "no record of the input has a field 'colour'"),
+        (["--resample-by", "colour"], "no record of the input has a field 'colour'"),
+        (["--scheme", "english", "--language", "de"], "the scheme 'english' is for 'en' only"),
+        (["--compare", "nothing.jsonl"], "nothing.jsonl: cannot be read"),
+        (["--resume", "--overwrite"], "exclude each other"),
+    ],
+)
+def test_what_cannot_be_scored_is_said_before_anything_is_heard(
+    test_set, model, tmp_path, flags, message
+):
+    before = set(tmp_path.iterdir())
+    result = evaluate("-i", test_set, "-o", tmp_path / "o", "--model", model, *flags)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert message in result.stderr
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_run_is_named_for_its_input_and_made_again_only_if_asked(
+    test_set, model, tmp_path, monkeypatch
+):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    first = evaluate("-i", test_set, "--model", model)
+    names = [f"test.scored.jsonl{end}" for end in ("", ".predictions.jsonl", ".summary.json")]
+    assert sorted(file.name for file in here.iterdir()) == names
+    assert f"written: {names[0]}, {names[2]}" in first.stderr
+    heard = (here / names[1]).read_bytes()
+    (here / names[1]).write_bytes(heard.replace(b"words of 4", b"no"))
+    again = evaluate("-i", test_set, "--model", model)
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert "has rows already; --resume goes on after them, --overwrite begins" in again.stderr
+    for flag, same in (("--resume", False), ("--overwrite", True)):
+        result = evaluate("-i", test_set, "--model", model, flag, "--quiet")
+        assert result.exit_code == 0, result.stderr
+        assert ((here / names[1]).read_bytes() == heard) == same
+    for nameless in ("-", "test-*.jsonl"):
+        assert "say --output FILE" in evaluate("-i", nameless).stderr
+
+
+def test_intervals_over_recordings(test_set, tmp_path):
+    """Two parts of each of two recordings: one has all errors, so either may be drawn twice."""
+    rows = [
+        {"audio": audio, "begin_time": begin, "end_time": begin + 1, "text": "a"}
+        for audio in ("4.wav", "5.wav")
+        for begin in (0, 1)
+    ]
+    manifest = write_jsonl(test_set, rows)
+    said = [{**row, "pred_text": "a" if row["audio"] == "4.wav" else "x"} for row in rows]
+    known, out = write_jsonl(tmp_path / "p", said), tmp_path / "o"
+    flags = ("--resample-by", "audio", "--by", "audio")
+    result = evaluate("-i", manifest, "-o", out, "--predictions", known, *flags)
+    assert result.exit_code == 0, result.stderr
+    found = summary_of(out)
+    assert found["rates"]["wer_interval"] == {"low": 0, "high": 1}
+    assert {name: part["wer"] for name, part in found["by"]["audio"].items()} == {
+        "4.wav": 0, "5.wav": 1
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,18 @@ def test_health_answers_and_requests_are_bounded_while_one_is_decoded():
     assert sorted(statuses) == [200] * 16 + [503]
 
 
+def test_a_failure_of_our_own_is_told_in_the_same_shape_and_without_the_inside():
+    def transcribe(audio, **_):
+        raise RuntimeError("ann, lecture 3")
+
+    broken = SimpleNamespace(transcribe=transcribe, model_name="broken", vram_mb=0)
+    app = create_app(broken, Settings())
+    with TestClient(app, "http://127.0.0.1:8004", raise_server_exceptions=False) as client:
+        answer = client.post("/transcribe", files={"audio": b"12"})
+    assert answer.status_code == 500
+    assert answer.json() == {"detail": "the service failed; its log says why"}
+
+
 def test_the_command_takes_what_cf_orch_passes_on(monkeypatch):
     seen = {}
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import socket
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import connect
 
-from serving import serving
+from serving import PATIENCE, eventually, http, serving
 
 
 def request(served, recording, **fields):
@@ -25,27 +26,11 @@ def request(served, recording, **fields):
     return head.encode() + b"\r\n" + body
 
 
-def eventually(condition):
-    for _ in range(300):
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
-
-
 @pytest.fixture
-def slow(served, monkeypatch):
+def slow(served):
     """The engine waits before each piece until it is allowed to go on."""
-    go_on = threading.Event()
-    before = served.scheduler._decode
-
-    def decode(batch):
-        go_on.wait(60)
-        before(batch)
-
-    monkeypatch.setattr(served.scheduler, "_decode", decode)
-    yield go_on
-    go_on.set()
+    with served.standing() as go_on:
+        yield go_on
 
 
 @pytest.mark.parametrize("fields", [{}, {"stream": "true"}])
@@ -73,7 +58,7 @@ def test_many_at_once_each_get_their_own_words(served, hello, talk, recognizer):
     def ask(path):
         files = {"file": (path.name, path.read_bytes())}
         url = f"{served.url}/v1/audio/transcriptions"
-        return path, httpx.post(url, files=files, timeout=120).json()["text"]
+        return path, http.post(url, files=files).json()["text"]
 
     with ThreadPoolExecutor(4) as clients:
         for path, text in clients.map(ask, [hello, talk, hello, hello]):
@@ -88,7 +73,7 @@ def test_the_queue_is_bounded_for_each_client(served, talk, slow):
         for number, connection in enumerate(open_ones, 1):
             connection.sendall(request(served, talk)[:5000])
             assert eventually(lambda number=number: served.scheduler.waiting == number)
-        answer = httpx.post(url, files={"file": ("a.wav", talk.read_bytes())})
+        answer = http.post(url, files={"file": ("a.wav", talk.read_bytes())})
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) >= 1
         assert answer.headers["x-queue-position"] == str(most + 1)
@@ -101,9 +86,9 @@ def test_the_queue_is_bounded_for_each_client(served, talk, slow):
 
 def test_metrics_count_without_content(served, hello):
     files = {"file": ("secret.flac", hello.read_bytes())}
-    httpx.post(f"{served.url}/asr", files=files, timeout=120)
-    httpx.get(f"{served.url}/private/path")
-    page = httpx.get(f"{served.url}/metrics").text
+    http.post(f"{served.url}/asr", files=files)
+    http.get(f"{served.url}/private/path")
+    page = http.get(f"{served.url}/metrics").text
     found = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
     assert float(found['ark_asr_requests_total{route="/asr",status="200"}']) >= 1
     assert float(found["ark_asr_audio_seconds_total"]) >= 3
@@ -112,20 +97,49 @@ def test_metrics_count_without_content(served, hello):
     assert "private" not in page
 
 
+def test_a_failure_of_our_own_is_counted_as_one(served, monkeypatch):
+    monkeypatch.setattr(served.app.state.service.host, "models", lambda: 1 / 0)
+    answer = http.get(f"{served.url}/v1/models")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    page = http.get(f"{served.url}/metrics").text
+    assert 'ark_asr_requests_total{route="/v1/models",status="500"} 1.0' in page
+
+
+def test_a_websocket_is_counted_and_logged_without_its_query(served, caplog):
+    with (
+        caplog.at_level(logging.INFO, "ark_asr"),
+        pytest.raises(ConnectionClosedError),
+        connect(f"ws://127.0.0.1:{served.port}/live?secret=words") as socket_,
+    ):
+        socket_.recv(timeout=PATIENCE)
+
+    def lines():
+        return [record for record in caplog.records if record.name == "ark_asr.server.requests"]
+
+    assert eventually(lines)
+    (line,) = lines()
+    assert (line.route, line.status) == ("/live", 101)
+    assert "secret" not in "".join(str(vars(one)) for one in caplog.records if "ark" in one.name)
+    page = http.get(f"{served.url}/metrics").text
+    assert 'ark_asr_requests_total{route="/live",status="101"}' in page
+
+
 def test_a_stop_lets_running_requests_finish(hello, recognizer):
     with serving() as served, ThreadPoolExecutor(1) as client:
         files = {"file": ("a.flac", hello.read_bytes())}
-        future = client.submit(httpx.post, f"{served.url}/asr", files=files, timeout=120)
-        assert eventually(lambda: served.scheduler.waiting == 1)
-        served.server.should_exit = True
+        with served.standing():
+            future = client.submit(http.post, f"{served.url}/asr", files=files)
+            assert eventually(lambda: served.scheduler.waiting == 1)
+            served.server.should_exit = True
+            assert eventually(lambda: not served.server.servers[0].is_serving())
         assert future.result().json()["text"] == recognizer.transcribe(hello).text
         served.thread.join()
     assert served.app.state.service.host.state == "stopped"
 
 
 def test_a_request_that_takes_too_long_is_given_up(hello):
-    with serving(timeout=0.01) as served:
-        answer = httpx.post(f"{served.url}/asr", files={"file": ("a.flac", hello.read_bytes())})
+    with serving(timeout=2.0) as served, served.standing():
+        answer = http.post(f"{served.url}/asr", files={"file": ("a.flac", hello.read_bytes())})
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
         assert served.scheduler.waiting == 0
 
@@ -138,8 +152,8 @@ def test_a_model_that_cannot_be_used_is_told(tmp_path, root):
     graph = folder / "decoder.onnx"
     graph.write_bytes(b"\0" * graph.stat().st_size)
     with serving(models=(str(folder),), wait=False) as served:
-        assert eventually(lambda: httpx.get(f"{served.url}/ready").json()["status"] == "failed")
-        assert "error" in httpx.get(f"{served.url}/ready").json()
-        assert httpx.get(f"{served.url}/health").status_code == 200
-        answer = httpx.post(f"{served.url}/asr", files={"file": ("a", b"x")})
+        assert eventually(lambda: http.get(f"{served.url}/ready").json()["status"] == "failed")
+        assert "error" in http.get(f"{served.url}/ready").json()
+        assert http.get(f"{served.url}/health").status_code == 200
+        answer = http.post(f"{served.url}/asr", files={"file": ("a", b"x")})
         assert answer.status_code == 503

@@ -25,7 +25,7 @@ from websockets.sync.client import connect
 from ark_asr.audio import load_audio
 from ark_asr.cli.serve import app
 from ark_asr.server.settings import Settings
-from serving import serving
+from serving import PATIENCE, eventually, serving
 
 ORIGIN = "https://asr.example.org"
 
@@ -163,15 +163,19 @@ def proxied(name, site, folder, certificate, servers):
     trusted = ssl.create_default_context(cafile=certificate / "fullchain.pem")
     with (
         {"nginx": nginx, "caddy": caddy}[name](program, text, folder, certificate, port),
-        httpx.Client(base_url=f"https://localhost:{port}", verify=trusted, timeout=60) as http,
+        httpx.Client(
+            base_url=f"https://localhost:{port}", verify=trusted, timeout=PATIENCE
+        ) as http,
     ):
         http.trusted = trusted
-        for _ in range(100):
+
+        def answers():
             try:
-                http.get("/health")
-                break
+                return http.get("/health")
             except httpx.TransportError:
-                time.sleep(0.1)
+                return None
+
+        assert eventually(answers) is not None
         yield http
 
 
@@ -241,21 +245,15 @@ def test_behind_a_proxy_a_recording_is_transcribed(proxy, hello):
     assert answer.json()["text"]
 
 
-def test_behind_a_proxy_each_event_comes_when_it_happens(proxy, behind, hello, monkeypatch):
-    go_on, decode = threading.Event(), behind.scheduler._decode
-
-    def waiting(batch):
-        go_on.wait(60)
-        decode(batch)
-
-    monkeypatch.setattr(behind.scheduler, "_decode", waiting)
+def test_behind_a_proxy_each_event_comes_when_it_happens(proxy, behind, hello):
     files = {"file": (hello.name, hello.read_bytes())}
-    name = proxy.post("/jobs", files=files).json()["id"]
-    with proxy.stream("GET", f"/jobs/{name}/events") as answer:
-        lines = answer.iter_lines()
-        assert next(lines) == "event: progress"  # while the engine stands
-        go_on.set()
-        assert "event: done" in lines
+    with behind.standing() as go_on:
+        name = proxy.post("/jobs", files=files).json()["id"]
+        with proxy.stream("GET", f"/jobs/{name}/events") as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == "event: progress"  # while the engine stands
+            go_on.set()
+            assert "event: done" in lines
 
 
 def test_behind_a_proxy_captions_come_back(proxy, hello):

@@ -77,7 +77,7 @@ def test_a_decoder_that_hangs_is_given_up(talk):
         os.kill(wait_for_pid(hearing), signal.SIGSTOP)
 
     with pytest.raises(AudioError, match=r"no sound came out of it|crashed on it"):
-        hear(talk.read_bytes(), stall=0.5, meanwhile=hang)
+        hear(talk.read_bytes() * 200, stall=0.5, meanwhile=hang)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 
-import httpx
 import pytest
 
 from ark_asr import TranscribeOptions
@@ -21,20 +20,20 @@ from ark_asr.audio import load_audio
 from ark_asr.server.jobs.runner import AT_ONCE
 from ark_asr.server.keys import add_key
 from ark_asr.writers import FORMATS, get_writer, parse_transcripts
-from serving import serving, write_wav
+from serving import PATIENCE, eventually, http, serving, write_wav
 
 USUAL = TranscribeOptions(words=True)
 
 
 def send(url, recording, headers=None, **fields):
     files = {"file": (recording.name, recording.read_bytes())}
-    return httpx.post(f"{url}/jobs", files=files, data=fields, headers=headers, timeout=60)
+    return http.post(f"{url}/jobs", files=files, data=fields, headers=headers)
 
 
 def told(url, job, after=None, headers=None):
     """All events of a job: name, number and data."""
     headers = {**(headers or {}), **({"Last-Event-ID": str(after)} if after else {})}
-    with httpx.stream("GET", f"{url}/jobs/{job}/events", headers=headers, timeout=60) as answer:
+    with http.stream("GET", f"{url}/jobs/{job}/events", headers=headers) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         for block in answer.read().decode().strip().split("\n\n"):
             if block.startswith(":"):
@@ -50,7 +49,7 @@ def finished(url, recording, **fields):
 
 
 def result(url, job, form="json", **options):
-    return httpx.get(f"{url}/jobs/{job}/result", params={"format": form}, **options)
+    return http.get(f"{url}/jobs/{job}/result", params={"format": form}, **options)
 
 
 def alike(one, other):
@@ -70,20 +69,13 @@ def done(served, talk):
 
 
 @pytest.fixture
-def halted(served, monkeypatch):
+def halted(served):
     """The engine stands as long as the test lasts."""
-    go_on, decode = threading.Event(), served.scheduler._decode
-
-    def waiting(batch):
-        go_on.wait(60)
-        decode(batch)
-
-    monkeypatch.setattr(served.scheduler, "_decode", waiting)
-    yield
-    for job in httpx.get(f"{served.url}/jobs").json()["data"]:
-        if job["status"] in ("queued", "running"):
-            httpx.delete(f"{served.url}/jobs/{job['id']}")
-    go_on.set()
+    with served.standing():
+        yield
+        for job in http.get(f"{served.url}/jobs").json()["data"]:
+            if job["status"] in ("queued", "running"):
+                http.delete(f"{served.url}/jobs/{job['id']}")
 
 
 def test_it_is_taken_at_once(served, talk, halted):
@@ -97,12 +89,12 @@ def test_it_is_taken_at_once(served, talk, halted):
         "queue_position": 1, "error": None,
     }  # fmt: skip
     assert abs(record["created_at"] - time.time()) < 60
-    listed = httpx.get(f"{served.url}/jobs").json()
+    listed = http.get(f"{served.url}/jobs").json()
     assert listed["object"] == "list"
     assert record["id"] in [job["id"] for job in listed["data"]]
     early = result(served.url, record["id"])
     assert (early.status_code, early.json()["error"]["code"]) == (409, "no_result")
-    assert httpx.get(f"{served.url}/health").status_code == 200
+    assert http.get(f"{served.url}/health").status_code == 200
 
 
 def test_its_result_is_what_the_library_says(served, talk, done, recognizer):
@@ -119,7 +111,9 @@ def test_its_result_in_every_format(served, talk, done, form):
     (transcript,) = parse_transcripts(result(served.url, done["id"]).content, "")
     rendered = get_writer(form).render(transcript)
     assert answer.content == (rendered if isinstance(rendered, bytes) else rendered.encode())
-    assert f"filename*=UTF-8''{talk.stem}.{form}" in answer.headers["content-disposition"]
+    named = answer.headers["content-disposition"]
+    assert f"filename*=UTF-8''{talk.stem}.{form}" in named
+    assert f'filename="{talk.stem}.{form}"' in named  # all that curl -OJ understands
 
 
 def test_its_events_are_the_segments_in_order_and_how_far_it_is(served, talk, done):
@@ -137,6 +131,16 @@ def test_its_events_are_the_segments_in_order_and_how_far_it_is(served, talk, do
     assert progress[-1]["speed"] > 0
     assert progress[-1]["seconds_total"] == pytest.approx(15.0, abs=0.1)
     assert progress[-1]["seconds_left"] >= 0
+
+
+def test_who_listens_does_not_keep_a_server_from_its_end(talk):
+    with serving() as served, served.standing():
+        name = send(served.url, talk).json()["id"]
+        with http.stream("GET", f"{served.url}/jobs/{name}/events") as answer:
+            parts = answer.iter_text()
+            assert "event: progress" in next(parts)
+            served.server.should_exit = True
+            assert "event: done" not in "".join(parts)  # it ends, and the engine stands still
 
 
 def test_who_comes_back_gets_only_what_he_has_not_seen(served, done):
@@ -187,55 +191,55 @@ def test_an_empty_recording_and_an_unknown_format_are_refused(served, done, tmp_
 def test_it_can_be_forgotten(served, hello):
     name = finished(served.url, hello)["id"]
     url = f"{served.url}/jobs/{name}"
-    assert httpx.delete(url).json()["deleted"] is True
-    for answer in (httpx.get(url), result(served.url, name), httpx.delete(url)):
+    assert http.delete(url).json()["deleted"] is True
+    for answer in (http.get(url), result(served.url, name), http.delete(url)):
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "job_not_found")
 
 
 def test_who_listens_to_a_job_that_is_deleted_is_told(served, talk, halted):
     name = send(served.url, talk).json()["id"]
-    with httpx.stream("GET", f"{served.url}/jobs/{name}/events", timeout=60) as answer:
+    with http.stream("GET", f"{served.url}/jobs/{name}/events") as answer:
         parts = answer.iter_text()
         assert "event: progress" in next(parts)
-        httpx.delete(f"{served.url}/jobs/{name}")
+        http.delete(f"{served.url}/jobs/{name}")
         assert "job_not_found" in "".join(parts)
 
 
 def test_cancelling_frees_the_engine_within_one_step(served, talk, monkeypatch):
     engine = served.app.state.service.host.first.loaded.recognizer._engine
-    step, steps = engine.step, []
-    name = send(served.url, talk).json()["id"]
+    step, steps, answers, names = engine.step, [], [], queue.SimpleQueue()
 
     def cancelling(state, tokens):
         steps.append(tokens)
         if len(steps) == 2:  # in the middle of a clip: the answer comes while the engine stands
-            steps.append(httpx.post(f"{served.url}/jobs/{name}/cancel", timeout=30).json())
+            url = f"{served.url}/jobs/{names.get(timeout=PATIENCE)}/cancel"
+            answers.append(http.post(url).json()["status"])
         return step(state, tokens)
 
     monkeypatch.setattr(engine, "step", cancelling)
+    name = send(served.url, talk).json()["id"]
+    names.put(name)
     *_, (last, _, record) = told(served.url, name)
     assert (last, record["status"]) == ("cancelled", "cancelled")
-    # Whatever is decoded now belongs to somebody else: the engine has not made one more step.
-    before = len(steps)
+    served.scheduler.call(lambda: None).result(PATIENCE)  # done when the engine is through
+    assert (answers, len(steps)) == (["cancelled"], 2)
     monkeypatch.setattr(engine, "step", step)
     assert finished(served.url, talk)["status"] == "done"
-    assert before == 3
-    assert steps[2]["status"] == "cancelled"
 
 
 def test_jobs_wait_in_a_queue(served, hello, halted):
     names = [send(served.url, hello).json()["id"] for _ in range(AT_ONCE + 2)]
 
     def places():
-        return [httpx.get(f"{served.url}/jobs/{name}").json()["queue_position"] for name in names]
+        return [http.get(f"{served.url}/jobs/{name}").json()["queue_position"] for name in names]
 
     assert places() == [None] * AT_ONCE + [1, 2]
     url = f"{served.url}/jobs/{names[-2]}/cancel"
-    assert httpx.post(url).json()["status"] == "cancelled"
-    assert httpx.post(url).json()["status"] == "cancelled"  # once more changes nothing
+    assert http.post(url).json()["status"] == "cancelled"
+    assert http.post(url).json()["status"] == "cancelled"  # once more changes nothing
     assert places() == [None] * (AT_ONCE + 1) + [1]
-    httpx.delete(f"{served.url}/jobs/{names[0]}")
-    last = httpx.get(f"{served.url}/jobs/{names[-1]}").json()
+    http.delete(f"{served.url}/jobs/{names[0]}")
+    last = http.get(f"{served.url}/jobs/{names[-1]}").json()
     assert (last["status"], last["queue_position"]) in (("running", None), ("queued", 1))
 
 
@@ -243,7 +247,7 @@ def test_short_requests_go_first(served, talk, hello):
     """A job of many clips does not keep a request waiting until it is done."""
     job = send(served.url, talk).json()["id"]
     files = {"file": (hello.name, hello.read_bytes())}
-    answer = httpx.post(f"{served.url}/v1/audio/transcriptions", files=files, timeout=60)
+    answer = http.post(f"{served.url}/v1/audio/transcriptions", files=files)
     assert answer.status_code == 200
     assert [name for name, _, _ in told(served.url, job)][-1] == "done"
     assert served.scheduler.waiting == 0
@@ -251,10 +255,10 @@ def test_short_requests_go_first(served, talk, hello):
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
-    """A server with keys, little room, and a short memory."""
+    """A server with keys and little room."""
     keys = tmp_path_factory.mktemp("keys") / "keys.txt"
     names = {name: {"Authorization": f"Bearer {add_key(keys, name)}"} for name in ("ann", "bob")}
-    with serving(keys=keys, max_jobs=4, max_job_bytes=1 << 20, keep_results=2.0) as served:
+    with serving(keys=keys, max_jobs=4, max_job_bytes=1 << 20) as served:
         served.names = names
         yield served
 
@@ -262,22 +266,24 @@ def narrow(tmp_path_factory):
 def test_each_sees_his_own_jobs_only(narrow, hello):
     ann, bob = narrow.names["ann"], narrow.names["bob"]
     name = send(narrow.url, hello, ann).json()["id"]
-    assert httpx.get(f"{narrow.url}/jobs").status_code == 401
-    assert [job["id"] for job in httpx.get(f"{narrow.url}/jobs", headers=ann).json()["data"]] == [
+    assert http.get(f"{narrow.url}/jobs").status_code == 401
+    assert [job["id"] for job in http.get(f"{narrow.url}/jobs", headers=ann).json()["data"]] == [
         name
     ]
-    assert httpx.get(f"{narrow.url}/jobs", headers=bob).json()["data"] == []
+    assert http.get(f"{narrow.url}/jobs", headers=bob).json()["data"] == []
     url = f"{narrow.url}/jobs/{name}"
-    answers = [httpx.get(f"{url}{end}", headers=bob) for end in ("", "/result", "/events")]
-    answers += [httpx.post(f"{url}/cancel", headers=bob), httpx.delete(url, headers=bob)]
+    answers = [http.get(f"{url}{end}", headers=bob) for end in ("", "/result", "/events")]
+    answers += [http.post(f"{url}/cancel", headers=bob), http.delete(url, headers=bob)]
     assert {answer.status_code for answer in answers} == {404}
     assert list(told(narrow.url, name, headers=ann))[-1][0] == "done"
-    # A job that is over is forgotten after a while, without anybody asking.
-    for _ in range(100):
-        if httpx.get(url, headers=ann).status_code == 404:
-            break
-        time.sleep(0.1)
-    assert httpx.get(f"{narrow.url}/jobs", headers=ann).json()["data"] == []
+    assert http.delete(url, headers=ann).status_code == 200
+
+
+def test_one_that_is_over_is_forgotten_after_a_while_without_anybody_asking(hello):
+    with serving(keep_results=0.2) as served:
+        url = f"{served.url}/jobs/{send(served.url, hello).json()['id']}"
+        assert eventually(lambda: http.get(url).status_code == 404)
+        assert http.get(f"{served.url}/jobs").json()["data"] == []
 
 
 def test_their_number_and_size_are_bounded(narrow, hello, tmp_path):
@@ -312,7 +318,7 @@ def test_a_killed_server_goes_on_where_it_was(root, tmp_path, served):
     kept = tmp_path / "jobs.db"
     with program("--jobs", kept) as server:
         name = send(server.url, recording).json()["id"]
-        with httpx.stream("GET", f"{server.url}/jobs/{name}/events", timeout=60) as answer:
+        with http.stream("GET", f"{server.url}/jobs/{name}/events") as answer:
             for line in answer.iter_lines():
                 if line == "id: 4":
                     os.kill(server.pid, signal.SIGKILL)
@@ -321,7 +327,7 @@ def test_a_killed_server_goes_on_where_it_was(root, tmp_path, served):
     with program("--jobs", kept) as server:
         *_, (last, _, record) = told(server.url, name)
         found = result(server.url, name).json()
-        metrics = httpx.get(f"{server.url}/metrics").text
+        metrics = http.get(f"{server.url}/metrics").text
     assert (last, record["filename"]) == ("done", recording.name)
     undisturbed = finished(served.url, recording)
     assert alike(found, result(served.url, undisturbed["id"]).json())

@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 
 from ark_asr.audio import load_audio
 from ark_asr.writers.events import event_record
-from serving import serving
+from serving import PATIENCE, eventually, serving
 
 # What the official client does with the installed websockets is not ours to mend.
 pytestmark = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used:DeprecationWarning")
@@ -64,14 +64,14 @@ def test_other_rates_are_resampled(served, talk, pcm):
 )
 def test_bad_settings_close_with_the_reason(served, path, reason):
     with connect(url(served, path)) as socket, pytest.raises(ConnectionClosedError, match=reason):
-        socket.recv(timeout=30)
+        socket.recv(timeout=PATIENCE)
 
 
 def test_other_text_closes_with_the_reason(served):
     with connect(url(served)) as socket:
         socket.send("hello")
         with pytest.raises(ConnectionClosedError, match="only"):
-            socket.recv(timeout=30)
+            socket.recv(timeout=PATIENCE)
 
 
 def test_pages_of_others_and_those_without_a_key_stay_out(served, tmp_path):
@@ -83,7 +83,7 @@ def test_who_leaves_is_forgotten(served, pcm):
     with connect(url(served)) as socket:
         socket.send(pcm)
     captions(served, pcm[:32_000])
-    assert served.scheduler.live == 0
+    assert eventually(lambda: served.scheduler.live == 0)
 
 
 @pytest.fixture(scope="module")
@@ -181,9 +181,22 @@ def test_a_session_goes_on_after_an_error(client):
         assert connection.recv().type == "input_audio_buffer.cleared"
 
 
+def test_a_message_that_is_no_text_is_named_and_the_session_goes_on(served):
+    with connect(url(served, "/v1/realtime")) as socket:
+        socket.recv(timeout=PATIENCE)
+        socket.send(b"\0\0")
+        error = json.loads(socket.recv(timeout=PATIENCE))["error"]
+        assert (error["type"], "must be text" in error["message"]) == (
+            "invalid_request_error",
+            True,
+        )
+        socket.send('{"type": "input_audio_buffer.clear"}')
+        assert json.loads(socket.recv(timeout=PATIENCE))["type"] == "input_audio_buffer.cleared"
+
+
 def test_sessions_are_bounded(pcm):
     with serving(max_live=1) as served, connect(url(served)) as first:
         first.send(pcm[:64_000])
-        first.recv(timeout=60)
+        first.recv(timeout=PATIENCE)
         with connect(url(served)) as second, pytest.raises(ConnectionClosedError, match="open"):
-            second.recv(timeout=30)
+            second.recv(timeout=PATIENCE)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import numpy as np
 import pytest
 from websockets.sync.client import connect
@@ -16,8 +14,9 @@ from ark_asr.audio import load_audio
 from ark_asr.errors import ModelNotFoundError, OptionError
 from ark_asr.models.store import resolve
 from ark_asr.server.app import create_app
+from ark_asr.server.jobs import runner
 from ark_asr.server.settings import Settings
-from serving import serving
+from serving import eventually, http, serving
 
 SIZE = resolve().size
 
@@ -45,22 +44,14 @@ def several(twins):
 
 def states(served):
     return {
-        model["id"]: model["state"] for model in httpx.get(f"{served.url}/v1/models").json()["data"]
+        model["id"]: model["state"] for model in http.get(f"{served.url}/v1/models").json()["data"]
     }
 
 
 def ask(served, recording, model):
     files = {"file": (recording.name, recording.read_bytes())}
     url = f"{served.url}/v1/audio/transcriptions"
-    return httpx.post(url, files=files, data={"model": model}, timeout=60)
-
-
-def eventually(condition):
-    for _ in range(100):
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
+    return http.post(url, files=files, data={"model": model})
 
 
 def test_one_is_loaded_when_it_is_asked_for_and_makes_way(several, hello):
@@ -73,7 +64,8 @@ def test_one_is_loaded_when_it_is_asked_for_and_makes_way(several, hello):
     assert states(several) == usual | {"twin": "unloaded", "third": "ready"}
 
 
-def test_one_that_is_in_use_stays(several, hello, talk):
+def test_one_that_is_in_use_stays(several, hello, monkeypatch):
+    monkeypatch.setattr(runner, "_NO_ROOM_SECONDS", 0.1)
     silence = np.zeros(1600, "<i2").tobytes()
     with connect(f"ws://127.0.0.1:{several.port}/live?model=third") as socket:
         socket.send(silence)
@@ -83,14 +75,14 @@ def test_one_that_is_in_use_stays(several, hello, talk):
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_memory")
         # A long job waits for the room.
         files = {"file": (hello.name, hello.read_bytes())}
-        job = httpx.post(f"{several.url}/jobs", files=files, data={"model": "twin"}).json()
+        job = http.post(f"{several.url}/jobs", files=files, data={"model": "twin"}).json()
         assert job["model"] == "twin"
         socket.send('{"type": "end"}')
         list(socket)
     assert eventually(lambda: not third.loaded or third.loaded.users == 0)
     assert ask(several, hello, "twin").status_code == 200
-    answer = httpx.get(f"{several.url}/jobs/{job['id']}")
-    assert answer.json()["status"] in ("running", "done")
+    url = f"{several.url}/jobs/{job['id']}"
+    assert eventually(lambda: http.get(url).json()["status"] == "done")
 
 
 def test_two_that_have_no_room_beside_each_other(several, hello):
@@ -105,7 +97,7 @@ def test_an_unknown_one_is_a_404_that_names_the_others(several, hello):
     for answer in (
         ask(several, hello, "gpt-4o"),
         ask(several, hello, str(resolve().path)),  # a path is no name
-        httpx.get(f"{several.url}/v1/models/gpt-4o"),
+        http.get(f"{several.url}/v1/models/gpt-4o"),
     ):
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
         assert "ark-mini, twin, third, whisper-1" in answer.json()["error"]["message"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import math
+import re
 
-import httpx
 import openai
 import pytest
 
 from ark_asr import TranscribeOptions
 from ark_asr.writers import get_writer
+from serving import http
 
 
 @pytest.fixture(scope="module")
@@ -168,12 +170,12 @@ def test_translations_are_refused(client, hello):
 
 
 def test_unknown_paths_have_errors_of_the_same_shape(served):
-    error = httpx.get(f"{served.url}/v1/nothing").json()["error"]
+    error = http.get(f"{served.url}/v1/nothing").json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
 
 
 def test_the_interface_is_described(served):
-    described = httpx.get(f"{served.url}/openapi.json").json()
+    described = http.get(f"{served.url}/openapi.json").json()
     jobs = {path for path in described["paths"] if path.startswith("/jobs")}
     assert jobs == {
         "/jobs",
@@ -183,3 +185,15 @@ def test_the_interface_is_described(served):
     assert example["application/json"]["example"]["status"] == "queued"
     form = described["paths"]["/v1/audio/transcriptions"]["post"]["requestBody"]["content"]
     assert "response_format" in form["multipart/form-data"]["schema"]["properties"]
+
+
+def test_the_interface_is_a_page_too_with_examples_and_nothing_from_elsewhere(served):
+    page = http.get(f"{served.url}/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    text = html.unescape(page.text)
+    for path, verbs in http.get(f"{served.url}/openapi.json").json()["paths"].items():
+        assert all(f"{verb.upper()} {path}<" in text for verb in verbs)
+    for part in ("timestamp_granularities[]", "one of segment, word", '"status": "queued"', "429"):
+        assert part in text
+    for link in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+        assert http.get(f"{served.url}/{link}").status_code == 200, link

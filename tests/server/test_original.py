@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 
-import httpx
 import pytest
 
-from serving import serving
+from serving import http, serving
 
 
 def curl(*arguments):
@@ -71,17 +70,25 @@ def test_a_server_may_have_another_limit_of_tokens(hello):
 )
 def test_complaints(served, hello, field, detail):
     files = {"file": ("a.flac", hello.read_bytes())}
-    answer = httpx.post(f"{served.url}/asr", data=field, files=files)
+    answer = http.post(f"{served.url}/asr", data=field, files=files)
     assert answer.status_code == 400
     assert answer.json()["detail"].startswith(detail)
 
 
 def test_fields_of_the_wrong_type(served):
-    answer = httpx.post(f"{served.url}/asr", data={"top_k": "many"}, files={"other": (None, "x")})
+    answer = http.post(f"{served.url}/asr", data={"top_k": "many"}, files={"other": (None, "x")})
     assert answer.status_code == 422
     assert [error["loc"] for error in answer.json()["detail"]] == [
         ["body", "file"], ["body", "top_k"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [{}, {"data": {"top_k": "1"}}, {"json": {"file": "a.wav"}}])
+def test_what_has_no_file_is_told_in_the_same_shape(served, body):
+    answer = http.post(f"{served.url}/asr", **body)
+    assert answer.status_code == 422
+    (error,) = answer.json()["detail"]
+    assert (error["loc"], error["type"]) == (["body", "file"], "missing")
 
 
 def test_token_mask(served, recognizer):

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 
-import httpx
+from serving import http
 
 SEEN: list[tuple[str, object]] = []
 WATCHING = threading.Event()
@@ -34,10 +34,9 @@ def test_no_file_no_log_no_connection(served, talk, tmp_path, monkeypatch, caplo
     with caplog.at_level(logging.DEBUG):
         WATCHING.set()
         try:
-            answer = httpx.post(
+            answer = http.post(
                 f"{served.url}/v1/audio/transcriptions",
                 files={"file": ("secret name.wav", upload)}, data={"allow_damage": "true"},
-                timeout=120,
             )  # fmt: skip
         finally:
             WATCHING.clear()
@@ -69,9 +68,9 @@ def test_a_long_job_in_memory_touches_no_disk_and_no_log(served, talk, tmp_path,
         WATCHING.set()
         try:
             files = {"file": ("secret name.wav", talk.read_bytes())}
-            job = httpx.post(f"{served.url}/jobs", files=files).json()["id"]
-            assert "event: done" in httpx.get(f"{served.url}/jobs/{job}/events", timeout=60).text
-            text = httpx.get(f"{served.url}/jobs/{job}/result?format=txt").text
+            job = http.post(f"{served.url}/jobs", files=files).json()["id"]
+            assert "event: done" in http.get(f"{served.url}/jobs/{job}/events").text
+            text = http.get(f"{served.url}/jobs/{job}/result?format=txt").text
         finally:
             WATCHING.clear()
     written = [name for event, name in SEEN if event == "open" and name not in ("/dev/null",)]
@@ -85,6 +84,6 @@ def test_a_long_job_in_memory_touches_no_disk_and_no_log(served, talk, tmp_path,
 
 def test_an_error_of_a_file_is_not_logged_either(served, caplog):
     with caplog.at_level(logging.DEBUG):
-        httpx.post(f"{served.url}/asr", files={"file": ("secret name.wav", b"nonsense")})
+        http.post(f"{served.url}/asr", files={"file": ("secret name.wav", b"nonsense")})
     records = [r for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))]
     assert "secret" not in "\n".join(str(vars(record)) for record in records)

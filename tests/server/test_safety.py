@@ -21,12 +21,12 @@ from ark_asr.server.keys import Keys, add_key
 from ark_asr.server.problems import Problem
 from ark_asr.server.settings import Settings
 from ark_asr.server.upload import read_form
-from serving import serving
+from serving import PATIENCE, http, serving
 
 
 def send(url, data, name="a.wav", **fields):
     files = {"file": (name, data)}
-    return httpx.post(f"{url}/v1/audio/transcriptions", files=files, data=fields, timeout=120)
+    return http.post(f"{url}/v1/audio/transcriptions", files=files, data=fields)
 
 
 def silence(seconds, container="flac", rate=16_000):
@@ -47,7 +47,7 @@ def narrow(tmp_path_factory):
     """A server with small limits, and keys."""
     keys = tmp_path_factory.mktemp("keys") / "keys.txt"
     key = add_key(keys, "ann")
-    with serving(max_upload=2 << 20, max_duration=60.0, max_queue=2, stall=2.0, keys=keys) as it:
+    with serving(max_upload=2 << 20, max_duration=60.0, max_queue=2, keys=keys) as it:
         it.key = key
         yield it
 
@@ -91,9 +91,9 @@ def test_a_truncated_file_is_refused_unless_its_part_will_do(served, hello):
 def test_much_sound_in_a_small_file_is_refused_while_it_is_decoded(narrow):
     bomb = silence(180)
     assert len(bomb) < 180 * 16_000 * 2 / 100
-    answer = httpx.post(
+    answer = http.post(
         f"{narrow.url}/v1/audio/transcriptions", files={"file": ("a.flac", bomb)},
-        headers=keyed(narrow), timeout=120,
+        headers=keyed(narrow),
     )  # fmt: skip
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "audio_too_long")
 
@@ -105,17 +105,20 @@ def test_a_large_upload_is_refused_while_it_is_read(narrow, chunked):
     headers = {"Content-Type": "multipart/form-data; boundary=x", **keyed(narrow)}
     pieces = (body[i : i + 65536] for i in range(0, len(body), 65536)) if chunked else body
     try:
-        answer = httpx.post(f"{narrow.url}/asr", content=pieces, headers=headers)
+        answer = http.post(f"{narrow.url}/asr", content=pieces, headers=headers)
     except httpx.WriteError:  # it hung up in the middle, which is as good
         return
     assert answer.status_code == 413
 
 
-def test_a_stalled_upload_is_given_up(narrow):
-    with socket.create_connection(("127.0.0.1", narrow.port), timeout=30) as connection:
+def test_a_stalled_upload_is_given_up():
+    with (
+        serving(stall=0.5) as hasty,
+        socket.create_connection(("127.0.0.1", hasty.port), timeout=PATIENCE) as connection,
+    ):
         connection.sendall(
-            f"POST /asr HTTP/1.1\r\nHost: 127.0.0.1:{narrow.port}\r\nAuthorization: Bearer "
-            f"{narrow.key}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            f"POST /asr HTTP/1.1\r\nHost: 127.0.0.1:{hasty.port}\r\n"
+            "Content-Type: multipart/form-data; boundary=x\r\n"
             "Content-Length: 1000\r\n\r\n--x\r\n".encode()
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
@@ -139,11 +142,12 @@ def test_an_upload_that_creeps_is_given_up():
 
 def test_keys(narrow):
     url = f"{narrow.url}/v1/models"
-    assert httpx.get(url).status_code == 401
-    assert httpx.get(url, headers={"Authorization": "Bearer ark-wrong"}).status_code == 401
-    assert httpx.get(url, headers=keyed(narrow)).status_code == 200
-    assert httpx.get(f"{narrow.url}/health").status_code == 200
-    assert httpx.get(f"{narrow.url}/metrics").status_code == 401
+    assert http.get(url).status_code == 401
+    assert http.get(url, headers={"Authorization": "Bearer ark-wrong"}).status_code == 401
+    assert http.get(url, headers=keyed(narrow)).status_code == 200
+    for path in ("/health", "/ready", "/", "/ui", "/docs", "/openapi.json"):
+        assert http.get(narrow.url + path).status_code == 200
+    assert http.get(f"{narrow.url}/metrics").status_code == 401
 
 
 def test_only_the_hash_of_a_key_is_kept(tmp_path):
@@ -176,38 +180,60 @@ def test_other_machines_need_a_key_or_a_word():
     ],
 )
 def test_other_pages_cannot_reach_a_local_server(served, headers):
-    answer = httpx.get(f"{served.url}/v1/models", headers=headers)
+    answer = http.get(f"{served.url}/v1/models", headers=headers)
     assert answer.status_code == 403
     assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8000", "[::1]", "[::1]:8000"])
 def test_by_its_own_names_it_can_be_reached(served, host):
-    assert httpx.get(f"{served.url}/health", headers={"Host": host}).status_code == 200
+    assert http.get(f"{served.url}/health", headers={"Host": host}).status_code == 200
+
+
+def test_pages_that_are_named_can_with_whatever_their_client_sends():
+    page = "https://school.example"
+    with serving(origins=(page,)) as served:
+        url = f"{served.url}/v1/audio/transcriptions"
+        # What a browser asks before OpenAI's client for JavaScript may send its request.
+        asked = {
+            "Origin": page,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,x-stainless-lang,x-stainless-os",
+        }
+        before = http.request("OPTIONS", url, headers=asked)
+        assert before.status_code == 204
+        allowed = before.headers["access-control-allow-headers"]
+        assert allowed == asked["Access-Control-Request-Headers"]
+        answer = http.get(f"{served.url}/v1/models", headers={"Origin": page})
+        assert answer.headers["access-control-allow-origin"] == page
+        assert "Retry-After" in answer.headers["access-control-expose-headers"]
+        other = http.request("OPTIONS", url, headers=asked | {"Origin": "https://evil.example"})
+        assert other.status_code == 403
+        assert "access-control-allow-origin" not in other.headers
 
 
 def test_its_own_page_can(served):
-    assert httpx.get(f"{served.url}/health", headers={"Origin": served.url}).status_code == 200
+    assert http.get(f"{served.url}/health", headers={"Origin": served.url}).status_code == 200
 
 
 def test_security_headers(served):
-    headers = httpx.get(served.url).headers
+    headers = http.get(served.url).headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
-    assert httpx.get(f"{served.url}/v1/models").headers["cache-control"] == "no-store"
+    assert http.get(f"{served.url}/v1/models").headers["cache-control"] == "no-store"
 
 
 def test_the_page_comes_with_all_its_files_and_nothing_from_elsewhere(served):
-    index = httpx.get(served.url)
+    index = http.get(served.url)
     assert index.headers["content-type"] == "text/html; charset=utf-8"
     linked = re.findall(r'(?:src|href)="([^"#]+)"', index.text)
     assert any(name.endswith(".js") for name in linked)
     for name in linked:
-        answer = httpx.get(f"{served.url}/{name}")
+        answer = http.get(f"{served.url}/{name}")
         assert answer.status_code == 200, name
         assert "unsafe" not in answer.headers["content-security-policy"]
 
 
 @pytest.mark.parametrize("path", ["/page/../app.py", "/page/%2e%2e/app.py", "/page/__init__.py"])
 def test_the_page_has_no_way_out(served, path):
-    assert httpx.get(served.url + path).status_code == 404
+    assert http.get(served.url + path).status_code == 404

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 import openai
 import pytest
 
@@ -12,7 +11,7 @@ from ark_asr.models.speakers import SpeakerModels
 from ark_asr.pipeline import Diarizer, Speakers
 from ark_asr.server.app import create_app
 from ark_asr.server.settings import Settings
-from serving import serving
+from serving import http, serving
 
 pytest.importorskip("sherpa_onnx", reason="the extra 'speakers' is not installed")
 
@@ -77,10 +76,10 @@ def test_events_tell_the_words_and_then_who_said_them(client, talk):
 
 def test_a_long_job_tells_speakers_apart(telling, talk, expected):
     files = {"file": (talk.name, talk.read_bytes())}
-    job = httpx.post(f"{telling.url}/jobs", files=files, data={"speakers": "true"}).json()
+    job = http.post(f"{telling.url}/jobs", files=files, data={"speakers": "true"}).json()
     url = f"{telling.url}/jobs/{job['id']}"
-    assert "event: done" in httpx.get(f"{url}/events", timeout=60).text
-    found = httpx.get(f"{url}/result").json()["segments"]
+    assert "event: done" in http.get(f"{url}/events").text
+    found = http.get(f"{url}/result").json()["segments"]
     assert [(one["text"], one["speaker"]) for one in found] == parts(expected)
 
 
@@ -92,7 +91,7 @@ def test_known_speakers_are_refused_by_name(client, talk):
 def test_a_server_without_models_says_how_to_start_one(served, hello):
     files = {"file": (hello.name, hello.read_bytes())}
     url = f"{served.url}/v1/audio/transcriptions"
-    answer = httpx.post(url, files=files, data={"response_format": "diarized_json"})
+    answer = http.post(url, files=files, data={"response_format": "diarized_json"})
     assert answer.status_code == 400
     assert "ark-asr serve --speakers auto" in answer.json()["error"]["message"]
 

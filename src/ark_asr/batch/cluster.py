@@ -144,7 +144,7 @@ def _ray() -> Iterator[Any]:
         ray = import_module("ray")
         import_module("ray.data")
     except ModuleNotFoundError:
-        raise MissingExtraError("--engine ray", "ray") from None
+        raise MissingExtraError("--engine ray", "batch") from None
     ours = not ray.is_initialized()
     if ours:
         try:

@@ -9,6 +9,7 @@ Everything is checked here, before a model is loaded, and every bad line is name
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ AUDIO_SUFFIXES = frozenset({
     ".spx", ".ts", ".wav", ".weba", ".webm", ".wma", ".wv",
 })  # fmt: skip
 _MOST_PROBLEMS = 100  # of a file that is something else altogether, nobody reads more
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -48,7 +50,7 @@ def read_manifest(
 
     Raises:
         OptionError: The manifest cannot be read, or has bad lines; each is named with its number.
-        MissingExtraError: Parquet needs the extra ``batch``.
+        MissingExtraError: Parquet needs the extra ``files``.
     """
     fields = fields or Fields()
     if source == STDIN:
@@ -156,7 +158,7 @@ def _lines(source: str) -> Iterator[tuple[int, bytes | Mapping[str, Any]]]:
                 number = reader.line_num
                 if None in row:
                     raise csv.Error(f"line {number} has more cells than the head has names")
-                yield number, row
+                yield number, _typed(row)
     else:
         with open_read(source) as lines:
             yield from _json_lines(lines)
@@ -173,7 +175,7 @@ def _parquet(source: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         parquet = import_module("pyarrow.parquet")
     except ModuleNotFoundError:
-        raise MissingExtraError("a Parquet manifest", "batch") from None
+        raise MissingExtraError("a Parquet manifest", "files") from None
     try:
         with open_read(source) as raw, parquet.ParquetFile(raw) as file:
             number = 0
@@ -183,6 +185,12 @@ def _parquet(source: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
                     yield number, {key: _plain(value) for key, value in row.items()}
     except import_module("pyarrow").ArrowException as error:
         raise OptionError(f"{source}: is not a Parquet file ({error})") from None
+
+
+def _typed(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Cells are text; a duration is a number, as all other manifests have it."""
+    cell = row.get("duration") or ""
+    return {**row, "duration": float(cell)} if _NUMBER.fullmatch(cell) else row
 
 
 def _plain(value: object) -> object:

@@ -313,7 +313,7 @@ def reach(path: str) -> tuple[Any, str]:
     try:
         core = import_module("fsspec.core")
     except ModuleNotFoundError:
-        raise MissingExtraError(f"{scheme}:// paths", "batch") from None
+        raise MissingExtraError(f"{scheme}:// paths", "files") from None
     try:
         system, name = core.url_to_fs(path)
     except ImportError as error:  # such as: install s3fs to access S3

@@ -90,9 +90,10 @@ class RowFile:
             if self._regular:
                 with contextlib.suppress(OSError):
                     self._file.truncate(before)
+            rest = f"; {self.done} rows are there, --resume goes on after them"
             raise OptionError(
-                f"{self._name}: cannot be written ({error.strerror or error}); "
-                f"{self.done} rows are there, --resume goes on after them"
+                f"{self._name}: cannot be written ({error.strerror or error})"
+                f"{rest if self._regular else ''}"
             ) from None
         self.done += len(lines)
 

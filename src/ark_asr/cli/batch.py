@@ -39,7 +39,7 @@ def batch(
             "--input",
             "-i",
             metavar="FILE|DIR|-",
-            help="JSON lines, .csv, .tsv, .parquet (extra 'batch'), or a folder of recordings; "
+            help="JSON lines, .csv, .tsv, .parquet (extra 'files'), or a folder of recordings; "
             "also elsewhere (s3://...), or a pattern of several files.",
         ),
     ],
@@ -100,7 +100,7 @@ def batch(
         typer.Option(
             metavar="NAME|URL",
             help="onnx, torch, vllm (extras 'torch', 'vllm') or the URL of a vLLM server [default: "
-            "what fits the model]; ray, ray:onnx or ray:torch (extra 'ray') for many machines.",
+            "what fits the model]; ray, ray:onnx or ray:torch (extra 'batch') for many machines.",
         ),
     ] = None,
     shard_rows: Annotated[

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ark_asr.cli.outcome import say
-from ark_asr.cli.progress import clock
+from ark_asr.cli.progress import amount, clock
 
 if TYPE_CHECKING:
     import rich.progress
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def describe(tally: Tally) -> str:
     """Rows, hours of audio, speed, errors and time left, as far as they are known."""
-    parts = [f"{tally.rows} of {tally.total} rows", f"{tally.audio / 3600:.2f} h of audio"]
+    parts = [f"{tally.rows} of {tally.total} rows", f"{amount(tally.audio)} of audio"]
     if tally.rtfx:
         parts.append(f"RTFx {tally.rtfx:.1f}")
     if tally.failed:
@@ -29,11 +29,13 @@ def describe(tally: Tally) -> str:
 def summary(tally: Tally, output: str) -> str:
     """What a batch has done, in one line."""
     errors = f", {tally.failed} of them errors" if tally.failed else ""
-    done = f"{tally.rows} of {tally.total} rows{errors}"
-    speed = f"{tally.audio / 3600:.2f} h of audio in {clock(tally.elapsed)}"
     where = "standard output" if output == "-" else output
+    done = f"{where}: {tally.rows} of {tally.total} rows{errors}"
+    if not tally.fresh and tally.stopped is None:
+        return f"{done}; nothing was left to do"
+    took = clock(tally.elapsed) if tally.elapsed >= 60 else f"{tally.elapsed:.1f} s"
     rtfx = f" (RTFx {tally.rtfx:.1f})" if tally.rtfx else ""
-    return f"{where}: {done}; {speed}{rtfx}"
+    return f"{done}; {amount(tally.audio)} of audio in {took}{rtfx}"
 
 
 class BatchLine:

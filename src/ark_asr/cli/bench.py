@@ -79,7 +79,7 @@ def bench(
         for one in measure(plan):
             measured.append(one)
             if not quiet:
-                say(f"{one.model} {one.precision}, {one.threads} threads, {one.seconds:g} s, "
+                say(f"{one.model} {one.precision}, threads {one.threads}, {one.seconds:g} s, "
                     f"{one.batch} together: RTF {one.median:.3f}")  # fmt: skip
         recording = "a minute of sentences" if audio is None else audio.name
         speeds = Speeds(recording, repeats, tuple(measured), busy, this_machine())

@@ -99,8 +99,7 @@ def compare(
             from ark_asr.evaluation.compare.contenders import known, parse
             from ark_asr.evaluation.compare.results import settle
             from ark_asr.evaluation.compare.run import Conditions, check_languages
-            from ark_asr.evaluation.job import Scoring
-            from ark_asr.evaluation.schemes import get_scheme
+            from ark_asr.evaluation.job import Scoring, check
         if list_:
             typer.echo(show.catalogue(known().values()), nl=False)
             return
@@ -116,13 +115,12 @@ def compare(
             this_computer().threads if threads is None else threads,
             clip_seconds, warm_up, language, language_field,
         )  # fmt: skip
-        get_scheme(scheme)  # a wrong name is said before hours of listening
         fields = Fields(audio_field, text_field, begin_field, end_field)
         records = read_manifest(input_, fields, audio_root=audio_root)
         if not any(record.text.strip() for record in records):
             raise OptionError(f"{input_}: no record has a reference ({text_field!r})")
-        if resample_by and all(dict(one.extra).get(resample_by) is None for one in records):
-            raise OptionError(f"no record of the input has a field {resample_by!r}")
+        scoring = Scoring(scheme, language, language_field, resample_by=resample_by)
+        check(records, scoring)
         check_languages(contenders, records, conditions)
         _check_network(contenders, download=download)
         if output is not None:
@@ -135,7 +133,6 @@ def compare(
             if output is not None and (rows := outcomes[-1].predictions(records)):
                 # At once: what took hours is not lost if a later system ends the whole run.
                 _write(output / f"{contender.slug}.jsonl", "".join(f"{row}\n" for row in rows))
-        scoring = Scoring(scheme, language, language_field, resample_by=resample_by)
         comparison = settle(
             input_, records, outcomes, scoring=scoring, conditions=conditions, busy=busy
         )

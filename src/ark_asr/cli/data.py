@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ark_asr.cli.outcome import outcome, say
+from ark_asr.cli.progress import amount
 from ark_asr.errors import OptionError
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def check(
             if finding.kind not in (allow or ()):
                 kinds[finding.kind] += 1
                 typer.echo(_printable(str(finding)))
-        say(f"{checked.rows} rows, {checked.seconds / 3600:.2f} h of sound")
+        say(f"{checked.rows} rows, {amount(checked.seconds)} of sound")
         for encoding, rows in checked.encodings.most_common():
             say(f"{rows:>8} x {encoding}")
         for kind, count in kinds.most_common():
@@ -216,8 +217,8 @@ def split(
         divided = split_by_speaker(records, shares, seed=seed, field=speaker_field, unknown=unknown)
         for part, rows in divided.items():
             write_manifest(targets[part], rows)
-            hours = sum(seconds_of(row) or 0.0 for row in rows) / 3600
-            say(f"{targets[part]}: {len(rows)} rows, {hours:.2f} h")
+            seconds = sum(seconds_of(row) or 0.0 for row in rows)
+            say(f"{targets[part]}: {len(rows)} rows, {amount(seconds)}")
 
 
 @app.command()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ark_asr.cli.batch_progress import BatchLine
-from ark_asr.cli.outcome import needs_extra, outcome
+from ark_asr.cli.outcome import needs_extra, outcome, say
 from ark_asr.errors import OptionError
 
 if TYPE_CHECKING:
     from ark_asr.batch.job import Plan, Tally
     from ark_asr.batch.records import Record
+    from ark_asr.batch.rows import RowFile
+
+BATCH_SIZE = 40
 
 
 def evaluate(
@@ -25,14 +28,15 @@ def evaluate(
         ),
     ],
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Scored rows, worst first; FILE.summary.json is written beside it.",
+            help="Scored rows, worst first; FILE.summary.json is written beside it. "
+            "[default: INPUT's name with .scored.jsonl, in the current folder]",
         ),
-    ],
+    ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Output of `ark-asr batch`. [default: predict now]"),
@@ -76,12 +80,17 @@ def evaluate(
     ] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="CPU threads.")] = None,
     workers: Annotated[int, typer.Option(metavar="N", help="Processes.")] = 1,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Clips decoded together.")] = 40,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", help="Clips decoded together.")
+    ] = BATCH_SIZE,
     words: Annotated[
         bool, typer.Option("--words", help="Also times and confidence of single words.")
     ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with predictions of an earlier run.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace predictions of an earlier run.")
     ] = False,
     audio_root: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of relative paths.")
@@ -105,21 +114,24 @@ def evaluate(
             from ark_asr.evaluation.machine import describe_model
             from ark_asr.evaluation.report import page
             from ark_asr.evaluation.rows import render, worst_first
-            from ark_asr.evaluation.schemes import get_scheme
             from ark_asr.evaluation.summary import Speed
             from ark_asr.evaluation.table import table
         from ark_asr.batch.job import Plan
         from ark_asr.batch.manifests import read_manifest
         from ark_asr.batch.predict import Settings
         from ark_asr.batch.records import Fields
+        from ark_asr.batch.rows import RowFile
         from ark_asr.models.store import resolve
         from ark_asr.types import TranscribeOptions
 
-        get_scheme(scheme)  # a wrong name is said before hours of listening
-        if predictions is not None and (model, engine, threads, workers, words, resume) != (
-            None, None, None, 1, False, False
-        ):  # fmt: skip
+        making = (model, engine, threads is not None, workers != 1, batch_size != BATCH_SIZE,
+                  words, resume, overwrite)  # fmt: skip
+        if predictions is not None and any(making):
             raise OptionError("--predictions are there already; leave out how to make them")
+        if resume and overwrite:
+            raise OptionError("--resume and --overwrite exclude each other")
+        if output is None:
+            output = _named_for(input_)
         fields = Fields(audio_field, text_field, begin_field, end_field)
         records = read_manifest(input_, fields, audio_root=audio_root)
         if not any(record.text.strip() for record in records):
@@ -129,31 +141,41 @@ def evaluate(
                 if path.exists() and target.exists() and path.samefile(target):
                     raise OptionError(f"{target} is an input; choose another name")
 
+        scoring = job.Scoring(scheme, language, language_field, tuple(by or ()), resample_by)
         speed = described = None
         if predictions is None:
+            job.check(records, scoring, compare)
             described = describe_model(resolve(model))
             predictions = output.with_name(f"{output.name}.predictions.jsonl")
             options = TranscribeOptions(batch_size=batch_size, vad=None, words=words)
             settings = Settings(model, engine, threads, options)
             plan = Plan(settings, workers=workers, segments=True)
-            tally = _predict(records, predictions, plan, resume=resume, quiet=quiet)
+            with RowFile(str(predictions), records, resume=resume, overwrite=overwrite) as rows:
+                tally = _predict(records, rows, plan, quiet=quiet)
             if tally.elapsed:
                 speed = Speed(tally.audio, tally.elapsed, tally.rtfx)
 
         scored, summary = job.evaluate(
-            input_,
-            records,
-            predictions,
-            job.Scoring(scheme, language, language_field, tuple(by or ()), resample_by),
-            other=compare,
-            speed=speed,
-            model=described,
+            input_, records, predictions, scoring, other=compare, speed=speed, model=described
         )
-        _write(output, render(worst_first(scored)))
-        _write(output.with_name(f"{output.name}.summary.json"), summary.to_json())
+        files = {
+            output: render(worst_first(scored)),
+            output.with_name(f"{output.name}.summary.json"): summary.to_json(),
+        }
         if report is not None:
-            _write(report, page(scored, summary, audio=audio))
+            files[report] = page(scored, summary, audio=audio)
+        for path, content in files.items():
+            _write(path, content)
         typer.echo(table(summary), nl=False)
+        if not quiet:
+            say(f"written: {', '.join(map(str, files))}")
+
+
+def _named_for(source: str) -> Path:
+    """Where the rows of a test set go: those of sets/test.jsonl to test.scored.jsonl."""
+    if source == "-" or any(mark in source for mark in "*?["):
+        raise OptionError(f"--input {source} gives the rows no name; say --output FILE")
+    return Path(f"{PurePath(source).stem}.scored.jsonl")
 
 
 def _write(path: Path, content: str) -> None:
@@ -165,15 +187,11 @@ def _write(path: Path, content: str) -> None:
         raise OptionError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def _predict(
-    records: list[Record], target: Path, plan: Plan, *, resume: bool, quiet: bool
-) -> Tally:
+def _predict(records: list[Record], rows: RowFile, plan: Plan, *, quiet: bool) -> Tally:
     from ark_asr.batch.job import run_batch
-    from ark_asr.batch.rows import RowFile
 
-    with RowFile(str(target), records, resume=resume, overwrite=False) as rows:
-        line = BatchLine(show=not quiet)
-        try:
-            return run_batch(records, rows, plan, report=line.update, warn=line.say)
-        finally:
-            line.close()
+    line = BatchLine(show=not quiet)
+    try:
+        return run_batch(records, rows, plan, report=line.update, warn=line.say)
+    finally:
+        line.close()

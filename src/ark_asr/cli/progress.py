@@ -12,12 +12,19 @@ if TYPE_CHECKING:
 
     from ark_asr.types import Progress
 
+_HOURS_FROM = 360.0  # seconds
+
 
 def clock(seconds: float) -> str:
     """``m:ss`` or ``h:mm:ss``."""
     minutes, secs = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes}:{secs:02d}"
+
+
+def amount(seconds: float) -> str:
+    """``1.25 h``, or ``14.3 s`` where hours would hardly be more than 0."""
+    return f"{seconds / 3600:.2f} h" if seconds >= _HOURS_FROM else f"{seconds:.1f} s"
 
 
 def describe(progress: Progress) -> str:

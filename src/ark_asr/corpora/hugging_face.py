@@ -78,7 +78,7 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     try:
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     except ModuleNotFoundError:
-        raise MissingExtraError("a dataset of Hugging Face", "batch") from None
+        raise MissingExtraError("a dataset of Hugging Face", "files") from None
     try:
         if path.suffix == ".parquet":
             with parquet.ParquetFile(path) as file:

@@ -10,7 +10,7 @@ from ark_asr.batch.records import Record
 from ark_asr.evaluation.confusions import find_mistakes
 from ark_asr.evaluation.fields import require
 from ark_asr.evaluation.machine import Model, this_machine
-from ark_asr.evaluation.rows import Scored, read_predictions, score_all
+from ark_asr.evaluation.rows import Predicted, Scored, read_predictions, score_all
 from ark_asr.evaluation.schemes import get_scheme
 from ark_asr.evaluation.summary import Speed, Summary, breakdown, compare, rates
 from ark_asr.evaluation.wordtimes import calibration, time_errors
@@ -33,6 +33,26 @@ class Scoring:
     language_field: str = "language"
     by: tuple[str, ...] = ()
     resample_by: str | None = None
+
+
+def check(records: Sequence[Record], scoring: Scoring, other: Path | None = None) -> None:
+    """Refuse now what `evaluate` would refuse after hours of listening: score empty predictions.
+
+    Args:
+        records: The test set.
+        scoring: How to score.
+        other: A second output, to compare in pairs.
+
+    Raises:
+        OptionError: As for `evaluate`.
+        MissingExtraError: As for `evaluate`.
+    """
+    scored = _score(records, [Predicted("", None, ())] * len(records), scoring)
+    for key in (*scoring.by, *filter(None, (scoring.resample_by,))):
+        require(scored, key)
+    time_errors(scored)  # reads the words of the manifest
+    if other is not None:
+        read_predictions(other, records)
 
 
 def evaluate(
@@ -61,17 +81,8 @@ def evaluate(
         MissingExtraError: The scheme or a language needs a package that is not installed.
     """
     scheme = get_scheme(scoring.scheme)
-
-    def score(path: Path) -> list[Scored]:
-        return score_all(
-            records,
-            read_predictions(path, records),
-            scheme,
-            language=scoring.language,
-            language_field=scoring.language_field,
-        )
-
-    scored = score(predictions)
+    scored = _score(records, read_predictions(predictions, records), scoring)
+    second = None if other is None else _score(records, read_predictions(other, records), scoring)
     by = scoring.resample_by
     if by is not None:
         require(scored, by)
@@ -83,7 +94,7 @@ def evaluate(
         resampled_by=by or "utterances",
         rates=rates(scored, by),
         by=breakdown(scored, scoring.by, by),
-        comparison=None if other is None else compare(str(other), scored, score(other), by),
+        comparison=None if second is None else compare(str(other), scored, second, by),
         mistakes=find_mistakes(scored),
         word_times=time_errors(scored),
         calibration=calibration(scored),
@@ -92,3 +103,15 @@ def evaluate(
         machine=this_machine(),
     )
     return scored, summary
+
+
+def _score(
+    records: Sequence[Record], predictions: Sequence[Predicted], scoring: Scoring
+) -> list[Scored]:
+    return score_all(
+        records,
+        predictions,
+        get_scheme(scoring.scheme),
+        language=scoring.language,
+        language_field=scoring.language_field,
+    )

@@ -237,7 +237,7 @@ def _worst(scored: Sequence[Scored], *, audio: bool) -> str:
 
 def _item(number: int, one: Scored, *, audio: bool) -> str:
     record, score = one.record, one.score
-    facts = [f"{score.wer_errors:g} errors in {score.ref_words} words"]
+    facts = [f"errors: {score.wer_errors:g}, words: {score.ref_words}"]
     if record.end >= 0 or record.begin > 0:
         end = f"{record.end:.1f} s" if record.end >= 0 else "the end"
         facts.append(f"{max(record.begin, 0.0):.1f} to {end}")

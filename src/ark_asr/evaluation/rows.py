@@ -44,7 +44,7 @@ class Scored:
 
     def field(self, key: str) -> Any:  # noqa: ANN401 - whatever the manifest holds
         """A value of the manifest; ``None`` where it has none."""
-        return dict(self.record.extra).get(key)
+        return self.record.audio if key == "audio" else self.record.field(key)
 
 
 def read_predictions(path: Path, records: Sequence[Record]) -> list[Predicted]:

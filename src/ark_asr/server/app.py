@@ -12,12 +12,13 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from ark_asr import __version__
 from ark_asr.errors import ArkError
 from ark_asr.server import live, openai, original, page, realtime
 from ark_asr.server.desk import Service
+from ark_asr.server.examples import METRICS, READY
 from ark_asr.server.guards import Door, Record
 from ark_asr.server.host import Host
 from ark_asr.server.jobs import routes as jobs
@@ -26,6 +27,7 @@ from ark_asr.server.jobs.store import JobStore
 from ark_asr.server.keys import Keys
 from ark_asr.server.metrics import Metrics
 from ark_asr.server.problems import Problem, problem_of
+from ark_asr.server.reference import reference
 from ark_asr.server.settings import Settings
 from ark_asr.server.upload import ClientLeftError
 from ark_asr.server.voices import Voices
@@ -66,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         summary="Private speech-to-text",
         lifespan=lifespan,
-        docs_url=None,  # its page would be fetched from another server
+        docs_url=None,  # FastAPI's would be fetched from another server; ours is below
         redoc_url=None,
         middleware=[
             Middleware(Record, metrics=metrics),
@@ -74,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
     )
     app.state.service = service
+    app.state.hang_up = long_jobs.hang_up
     app.include_router(original.router(service))
     app.include_router(openai.router(service))
     app.include_router(jobs.router(service, long_jobs))
@@ -88,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
 def _add_state(app: FastAPI, service: Service) -> None:
     host = service.host
 
-    @app.get("/ready")
+    @app.get("/ready", openapi_extra=READY)
     async def ready() -> JSONResponse:
         """Whether the model is loaded: 200, or 503 with the reason."""
         speakers = service.settings.speakers is not None
@@ -97,9 +100,13 @@ def _add_state(app: FastAPI, service: Service) -> None:
             body["error"] = host.error
         return JSONResponse(body, 200 if host.state == "ready" else 503)
 
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(reference(app.openapi()))
+
     if service.settings.metrics:
 
-        @app.get("/metrics", response_class=Response)
+        @app.get("/metrics", openapi_extra=METRICS, response_class=Response)
         async def metrics() -> Response:
             """Figures for Prometheus."""
             return Response(service.metrics.page(), media_type="text/plain; version=0.0.4")

@@ -32,6 +32,7 @@ _PROBLEMS = {
     "429": "The queue is full; see Retry-After and X-Queue-Position",
     "503": "The model is not loaded",
 }
+_LATE = {"504": "It took longer than the server allows"}
 
 _PROPERTIES: dict[str, Any] = {
     "file": _FILE,
@@ -56,7 +57,7 @@ _PROPERTIES: dict[str, Any] = {
 
 TRANSCRIPTION: dict[str, Any] = _form(["file"], **_PROPERTIES) | _answers(
     {"text": "hello there", "usage": {"type": "tokens", "input_tokens": 46}},
-    _PROBLEMS,
+    _PROBLEMS | _LATE,
     **{
         "text/event-stream": {
             "example": 'data: {"type": "transcript.text.delta", "delta": "hello there"}\n\n'
@@ -66,6 +67,23 @@ TRANSCRIPTION: dict[str, Any] = _form(["file"], **_PROPERTIES) | _answers(
         "text/vtt": {"example": "WEBVTT\n\n00:00.000 --> 00:02.100\nhello there\n"},
     },
 )
+
+HEALTH: dict[str, Any] = _answers({"status": "ok"}, {})
+READY: dict[str, Any] = _answers(
+    {"status": "ready", "model": "ark-mini", "speakers": False},
+    {"503": "The model is loading, or cannot be used: status and error say so"},
+)
+METRICS: dict[str, Any] = {"responses": {"200": {
+    "description": "OK",
+    "content": {"text/plain": {"example": 'ark_asr_requests_total{route="/asr",status="200"} 1.0'}},
+}}}  # fmt: skip
+TOKEN_MASK: dict[str, Any] = _answers(
+    {
+        "allowed_count": 742, "blocked_count": 8, "eos_token_ids": [743],
+        "tokens": {"<|im_end|>": {"id": 743, "blocked": False, "allowed": True}},
+    },
+    {"401": _PROBLEMS["401"], "503": _PROBLEMS["503"]},
+)  # fmt: skip
 
 ASR: dict[str, Any] = _form(
     ["file"],
@@ -79,7 +97,7 @@ ASR: dict[str, Any] = _form(
     repetition_penalty={"type": "number", "default": 1.0},
 ) | _answers(
     {"text": "hello there", "latency_s": 0.21, "prompt_tokens": 11},
-    {**_PROBLEMS, "422": "No file, or a field that is no number"},
+    {**_PROBLEMS, **_LATE, "422": "No file, or a field that is no number"},
 )
 
 _MODEL = {

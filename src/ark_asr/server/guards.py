@@ -17,12 +17,15 @@ from ark_asr.server.metrics import Metrics
 from ark_asr.server.problems import Problem
 from ark_asr.server.settings import Settings
 
-_OPEN = frozenset({"/health", "/ready", "/"})  # the page asks for the key itself
+# The page asks for the key itself; the interface is no secret.
+_OPEN = frozenset({"/health", "/ready", "/", "/ui", "/docs", "/openapi.json"})
 _OPEN_FOLDER = "/page/"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PORT = re.compile(r":\d*$")
 # Browsers cannot set headers of a WebSocket; OpenAI's clients hide the key in its protocols.
 _KEY_PROTOCOL = "openai-insecure-api-key."
+_FOR_PAGES = "Content-Disposition, Location, Retry-After, X-Queue-Position"
+_CLIENT_LEFT = 499
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; media-src 'self' blob:; connect-src 'self'; font-src 'self'; "
@@ -60,17 +63,16 @@ class Door:
         origin = headers.get("origin")
         problem = self._problem(scope, headers, origin)
         preflight = scope["type"] == "http" and scope["method"] == "OPTIONS" and origin
-        if problem is None and preflight and origin in self._settings.origins:
-            await _refuse(send, 204, None, self._cors(origin))
+        cors = self._cors(headers, origin)
+        if problem is None and preflight and cors:
+            await _refuse(send, 204, None, cors)
         elif problem is None:
-            await self._app(scope, receive, self._with_cors(send, origin))
+            await self._app(scope, receive, _with(send, cors))
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": problem.message[:120]})
         else:
-            await _refuse(
-                send, problem.status, problem.body, {**self._cors(origin), **problem.headers}
-            )
+            await _refuse(send, problem.status, problem.body, {**cors, **problem.headers})
 
     def _problem(self, scope: Scope, headers: Headers, origin: str | None) -> Problem | None:
         host = headers.get("host", "")
@@ -95,30 +97,25 @@ class Door:
         scope.setdefault("state", {})["key_name"] = name
         return None
 
-    def _cors(self, origin: str | None) -> dict[str, str]:
+    def _cors(self, headers: Headers, origin: str | None) -> dict[str, str]:
         if not origin or origin not in self._settings.origins:
             return {}
         return {
             "Access-Control-Allow-Origin": origin,
-            "Access-Control-Allow-Headers": "authorization, content-type",
+            # Whichever: OpenAI's client for JavaScript sends a dozen of its own.
+            "Access-Control-Allow-Headers": headers.get("access-control-request-headers", "*"),
             "Access-Control-Allow-Methods": "GET, POST, DELETE",
+            "Access-Control-Expose-Headers": _FOR_PAGES,
             "Cross-Origin-Resource-Policy": "cross-origin",
             "Vary": "Origin",
         }
 
-    def _with_cors(self, send: Send, origin: str | None) -> Send:
-        more = self._cors(origin)
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(more)
-            await send(message)
-
-        return sending if more else send
-
 
 class Record:
-    """Adds the security headers, counts, and logs one line per request: no name, no word of it."""
+    """Adds the security headers, counts, and logs one line per request: no name, no word of it.
+
+    A WebSocket is a request, too, which ends when it is closed.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -126,10 +123,10 @@ class Record:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        began, status = time.monotonic(), 499
+        began, status = time.monotonic(), _CLIENT_LEFT
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -139,10 +136,17 @@ class Record:
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
+            elif message["type"] == "websocket.accept":
+                status = 101
+            elif message["type"] == "websocket.close" and status != 101:
+                status = 403
             await send(message)
 
         try:
             await self._app(scope, receive, sending)
+        except Exception:
+            status = 500  # the answer to that is given outside of this
+            raise
         finally:
             # The template of the route: a path can hold whatever a client writes into it.
             route = getattr(scope.get("route"), "path", "none")
@@ -153,6 +157,17 @@ class Record:
                 "request",
                 extra={"route": route, "status": status, "seconds": round(seconds, 3)},
             )
+
+
+def _with(send: Send, more: dict[str, str]) -> Send:
+    """The same, with more headers in the answer."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(more)
+        await send(message)
+
+    return sending if more else send
 
 
 def _given_keys(headers: Headers) -> Iterable[str]:

@@ -179,9 +179,8 @@ class Host:
             Problem: 404: there is none; 503: it cannot be loaded, or not now.
         """
         model = self.find(name)
-        model.waiting += (
-            1  # two that have no room beside each other would unload each other for ever
-        )
+        # Two that have no room beside each other would unload each other for ever.
+        model.waiting += 1
         try:
             return await self._loaded(model)
         finally:

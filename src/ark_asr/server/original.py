@@ -20,7 +20,7 @@ from ark_asr.models.tokenizer import (
     Tokenizer,
 )
 from ark_asr.server.desk import Service, unless_left
-from ark_asr.server.examples import ASR
+from ark_asr.server.examples import ASR, HEALTH, TOKEN_MASK
 from ark_asr.server.problems import Problem
 from ark_asr.server.upload import Form, read_form
 from ark_asr.server.wanted import Asked
@@ -33,6 +33,7 @@ _KINDS: dict[str, type[int | float]] = {
     "begin_time": float, "end_time": float, "max_new_tokens": int, "temperature": float,
     "top_p": float, "top_k": int, "repetition_penalty": float,
 }  # fmt: skip
+_MISSING = {"type": "missing", "loc": ["body", "file"], "msg": "Field required", "input": None}
 _SHOWN = (USER, ASSISTANT, IM_END, AUDIO, BEGIN_OF_AUDIO, END_OF_AUDIO)
 
 
@@ -41,12 +42,12 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter()
     settings = service.settings
 
-    @routes.get("/health")
+    @routes.get("/health", openapi_extra=HEALTH)
     async def health() -> dict[str, str]:
         """The server answers; whether the model is loaded is told by ``/ready``."""
         return {"status": "ok"}
 
-    @routes.get("/token-mask", response_class=JSONResponse)
+    @routes.get("/token-mask", openapi_extra=TOKEN_MASK, response_class=JSONResponse)
     async def token_mask() -> dict[str, Any]:
         """Which tokens can be written at all."""
         tokenizer = (await service.host.use()).recognizer.tokenizer
@@ -58,6 +59,8 @@ def router(service: Service) -> APIRouter:
     async def asr(request: Request) -> dict[str, Any]:
         """Write down what is said in a recording."""
         began = time.perf_counter()
+        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+            raise UnprocessableError([_MISSING])
         with service.admit(request) as ticket, await service.host.use() as loaded:
             form = await read_form(
                 request, settings.max_upload, settings.stall, longest=settings.timeout
@@ -103,9 +106,7 @@ def _values(form: Form, max_new_tokens: int) -> dict[str, Any]:
     values: dict[str, Any] = {"begin_time": -1.0, "end_time": -1.0, "max_new_tokens": 0, **_NEUTRAL}
     errors: list[dict[str, Any]] = []
     if form.file is None:
-        errors.append(
-            {"type": "missing", "loc": ["body", "file"], "msg": "Field required", "input": None}
-        )
+        errors.append(_MISSING)
     for name, kind in _KINDS.items():
         text = form.get(name)
         if text is None:

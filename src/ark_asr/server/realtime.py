@@ -18,7 +18,7 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ark_asr.server.desk import Service
-from ark_asr.server.live import close
+from ark_asr.server.live import NORMAL, close
 from ark_asr.server.problems import Problem, invalid, problem_of
 from ark_asr.server.session import Session
 from ark_asr.server.stream import Stream
@@ -73,11 +73,14 @@ class _Conversation:
         await self._send("session.created", session=self._session.record())
         try:
             while True:
-                await self._hear(await self._socket.receive_text())
+                message = await self._socket.receive()
+                if message["type"] == "websocket.disconnect":
+                    raise WebSocketDisconnect(message.get("code", NORMAL))
+                await self._hear(message.get("text"))
         finally:
             await self._drop()
 
-    async def _hear(self, text: str) -> None:
+    async def _hear(self, text: str | None) -> None:
         event_id = None
         try:
             event = _read(text)
@@ -193,13 +196,13 @@ class _Conversation:
         await self._socket.send_text(_message(kind, **values))
 
 
-def _read(text: str) -> dict[str, Any]:
+def _read(text: str | None) -> dict[str, Any]:
     try:
-        event = json.loads(text)
+        event = json.loads(text or "")
     except ValueError:
         event = None
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
-        raise Problem(400, "a message must be a JSON object with a type")
+        raise Problem(400, "a message must be text: a JSON object with a type")
     return event
 
 

@@ -15,6 +15,7 @@ from ark_asr.errors import OptionError
 from ark_asr.server.app import create_app
 from ark_asr.server.settings import Settings
 
+_log = logging.getLogger(__name__)
 # What a record of `logging` has by itself; everything else was given as `extra`.
 _USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
@@ -45,11 +46,25 @@ def serve(settings: Settings, *, ready: Callable[[str], None] = lambda _: None) 
     Raises:
         ArkError: The model, the keys or the address cannot be used.
     """
-    run(create_app(settings), settings, ready=ready)
+    app = create_app(settings)
+    run(app, settings, ready=ready, stopping=app.state.hang_up)
 
 
-def run(app: FastAPI, settings: Settings, *, ready: Callable[[str], None]) -> None:
-    """Serve an application at the settings' address; otherwise as `serve`."""
+def run(
+    app: FastAPI,
+    settings: Settings,
+    *,
+    ready: Callable[[str], None],
+    stopping: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve an application at the settings' address; otherwise as `serve`.
+
+    Args:
+        app: The application.
+        settings: How.
+        ready: Called with the address when clients can connect.
+        stopping: Called when none can any more, and running requests get their time to finish.
+    """
     bound = _bind(settings)
     _log_lines()
     config = uvicorn.Config(
@@ -64,7 +79,21 @@ def run(app: FastAPI, settings: Settings, *, ready: Callable[[str], None]) -> No
     )
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     ready(f"http://{host}:{bound.getsockname()[1]}")
-    uvicorn.Server(config).run(sockets=[bound])
+    Server(config, stopping).run(sockets=[bound])
+
+
+class Server(uvicorn.Server):
+    """Says when it begins to stop, which is long before the lifespan of its application ends."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        _log.info("stopping")
+        self._stopping()
+        await super().shutdown(sockets)
 
 
 def _bind(settings: Settings) -> socket.socket:
@@ -86,8 +115,9 @@ def _bind(settings: Settings) -> socket.socket:
 def _log_lines() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Lines())
-    for name in ("ark_asr", "uvicorn"):
+    # uvicorn would tell each WebSocket's address and query; `guards.Record` tells what may be told.
+    for name, level in (("ark_asr", logging.INFO), ("uvicorn", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
-        logger.setLevel(logging.INFO)
+        logger.setLevel(level)
         logger.propagate = False

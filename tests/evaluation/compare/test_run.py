@@ -66,6 +66,14 @@ def test_a_system_that_cannot_be_opened_is_told_of(records, tmp_path, stand_in):
     assert len(result.why.splitlines()) == 1
 
 
+def test_a_system_that_hears_nothing_has_no_rates(records):
+    contender = parse_one("http://127.0.0.1:9/v1")
+    result = run(contender, locate(contender), records, ALONE)
+    assert isinstance(result, Broke)
+    assert "it heard none of the recordings: " in result.why
+    assert "127.0.0.1:9" in result.why
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there are no signals")
 def test_a_process_that_is_killed_is_told_of(records):
     contender = parse_one("ark-mini")

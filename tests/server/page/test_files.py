@@ -6,10 +6,10 @@ import re
 import subprocess
 from pathlib import Path
 
-import httpx
 import pytest
 
 from ark_asr.server import page
+from serving import http
 
 FOLDER = Path(page.__file__).parent
 FILES = sorted(
@@ -30,10 +30,10 @@ def keys(dictionary):
 
 def test_every_file_is_served_with_its_type(served):
     for path in FILES:
-        answer = httpx.get(f"{served.url}/page/{path.relative_to(FOLDER).as_posix()}")
+        answer = http.get(f"{served.url}/page/{path.relative_to(FOLDER).as_posix()}")
         assert answer.status_code == 200, path
         assert answer.content == path.read_bytes()
-    assert httpx.get(served.url).content == (FOLDER / "index.html").read_bytes()
+    assert http.get(served.url).content == (FOLDER / "index.html").read_bytes()
 
 
 def test_no_file_names_another_server():

@@ -11,7 +11,7 @@ from ark_asr.server.keys import add_key
 from ark_asr.types import TranscribeOptions
 from lectures import lecture, record
 from looking import becomes, expect
-from serving import serving
+from serving import PATIENCE, eventually, http, serving
 
 
 def words(text):
@@ -33,19 +33,17 @@ def test_an_upload_becomes_a_transcript_and_nothing_stays(visit, served, ready, 
     send(page, hello)
     said = opened_text(page)
     with hello.open("rb") as file:
-        answer = httpx.post(
-            f"{served.url}/v1/audio/transcriptions", files={"file": file}, timeout=60
-        )
+        answer = http.post(f"{served.url}/v1/audio/transcriptions", files={"file": file})
     assert said == answer.json()["text"]
     expect(page.locator("#name")).to_have_value("hello")
     expect(page.locator(".word")).to_have_count(len(said.split()))
-    assert httpx.get(f"{served.url}/jobs").json()["data"] == []
+    assert eventually(lambda: http.get(f"{served.url}/jobs").json()["data"] == [])
 
 
 def test_an_upload_goes_on_after_the_page_was_closed(visit, served, ready, hello):
     page = visit(served)
     ready(page)
-    with httpx.Client(base_url=served.url) as client, hello.open("rb") as file:
+    with httpx.Client(base_url=served.url, timeout=PATIENCE) as client, hello.open("rb") as file:
         job = client.post("/jobs", files={"file": file}).json()["id"]
         page.evaluate("""async (job) => {
           const home = await import("/page/js/home.js");
@@ -53,7 +51,7 @@ def test_an_upload_goes_on_after_the_page_was_closed(visit, served, ready, hello
         }""", job)  # fmt: skip
         page.reload()
         page.wait_for_selector("#recent >> text=hello")
-        assert client.get("/jobs").json()["data"] == []
+        assert eventually(lambda: client.get("/jobs").json()["data"] == [])
 
 
 def test_captions_of_the_microphone_become_a_transcript(visit, served, ready, recognizer, root):
@@ -196,6 +194,15 @@ def test_nothing_is_cut_off_on_a_telephone(opened, width):
     page.wait_for_selector("#transcript", state="visible")
 
 
+def test_axe_finds_nothing_in_the_interface(visit, served):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright",
+        reason="accessibility is checked with axe (pip install axe-playwright-python)",
+    ).Axe()
+    found = axe.run(visit(served, "docs"))
+    assert found.violations_count == 0, found.generate_report()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing(opened, theme):
     axe = pytest.importorskip(
@@ -260,6 +267,6 @@ def test_the_start_by_keyboard_alone(visit, served, ready):
 
 
 def test_only_this_server_may_be_asked(served):
-    policy = httpx.get(served.url).headers["content-security-policy"]
+    policy = http.get(served.url).headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy

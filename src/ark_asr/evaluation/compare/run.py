@@ -175,6 +175,9 @@ def run(
         process.kill()
         process.join()
         ours.close()
+    errors = [one.error for one in heard if one.error is not None]
+    if errors and len(errors) == len(heard):  # rates of nothing would look like a result
+        return Broke(f"it heard none of the recordings: {errors[0]}")
     if contender.family.name == "server":  # what it costs there is not known here
         return Ran(here, loaded.precision, None, None, tuple(heard))
     return Ran(here, loaded.precision, loaded.seconds, done.memory, tuple(heard))

@@ -134,3 +134,7 @@ def _add_problems(app: FastAPI) -> None:
     async def failed(_: Request, error: ArkError) -> Response:
         _log.error("transcribe_failed: %s", type(error).__name__)
         return JSONResponse({"detail": str(error)}, 500)
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, __: Exception) -> Response:
+        return JSONResponse({"detail": "the service failed; its log says why"}, 500)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -36,6 +37,7 @@ _TYPES = {
     "md": "text/markdown; charset=utf-8",
     "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
 }
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9 ._()-]")
 
 
 def router(service: Service, jobs: Jobs) -> APIRouter:
@@ -104,7 +106,7 @@ def router(service: Service, jobs: Jobs) -> APIRouter:
 
 
 async def _told(jobs: Jobs, name: str, owner: str, after: int) -> AsyncIterator[bytes]:
-    """All events of a job from its ``after``-th segment on."""
+    """All events of a job from its ``after``-th segment on, until it or the server ends."""
     try:
         told: dict[str, Any] = {}
         while True:
@@ -119,6 +121,8 @@ async def _told(jobs: Jobs, name: str, owner: str, after: int) -> AsyncIterator[
             if record != told:
                 yield event(record, kind="progress")
                 told = record
+            if jobs.closing:
+                return
             await changed.wait()
     except Exception as error:  # noqa: BLE001 - the status has been sent, so it is told here
         yield event(problem_of(error).body, kind="error")
@@ -132,8 +136,8 @@ def _rendered(document: str, form: str) -> str | bytes:
 
 
 def _named(job: Job, form: str) -> dict[str, str]:
-    """The name under which a browser saves it: that of the recording."""
+    """The name under which it is saved: that of the recording."""
     stem = PurePosixPath(job.filename.replace("\\", "/")).stem or "transcript"
     name = quote(f"{stem}.{form}", safe="", errors="replace")
-    plain = f"transcript.{form}"
+    plain = _NOT_PLAIN.sub("_", f"{stem}.{form}")  # for curl, which does not know the other
     return {"Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{name}"}

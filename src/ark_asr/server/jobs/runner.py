@@ -59,16 +59,17 @@ class Jobs:
 
     Attributes:
         changed: Set when anything has changed, and then replaced.
+        closing: No more jobs are begun, and nobody is kept waiting for one.
     """
 
     def __init__(self, service: Service, store: JobStore) -> None:
         self.changed = asyncio.Event()
+        self.closing = False
         self._service = service
         self._store = store
         self._thread = ThreadPoolExecutor(1, "jobs")  # SQLite may wait for a disk
         self._runs: dict[str, _Run] = {}
         self._filling = asyncio.Lock()
-        self._closing = False
         self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -77,9 +78,14 @@ class Jobs:
         self._sweeping = asyncio.create_task(self._sweep())
         await self._fill()
 
+    def hang_up(self) -> None:
+        """The server begins to stop: who listens to a job hears the rest of the next server."""
+        self.closing = True
+        self._beat()
+
     async def close(self) -> None:
         """Stop; what is not finished stays so in the store."""
-        self._closing = True
+        self.hang_up()
         tasks = [run.task for run in self._runs.values()] + [self._sweeping]
         await _end(*(task for task in tasks if task is not None))
         await self._ask(self._store.close)
@@ -180,7 +186,7 @@ class Jobs:
             running = [run.job for run in self._runs.values()]
             waiting = [j for j in jobs if j.status == "queued" and j.id not in self._runs]
             for job in in_turn(waiting, running)[: AT_ONCE - len(running)]:
-                if not self._closing:
+                if not self.closing:
                     run = self._runs[job.id] = _Run(job)
                     run.task = asyncio.create_task(self._run(run))
         self._beat()

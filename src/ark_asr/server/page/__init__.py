@@ -23,10 +23,11 @@ _TYPES = {
 
 
 def router() -> APIRouter:
-    """``/`` and ``/page/``."""
+    """``/``, which the models' first service had as ``/ui``, too, and ``/page/``."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/")
+    @routes.get("/ui")
     async def index() -> Response:
         if (_FOLDER / "index.html").is_file():
             return _file("index.html")
