@@ -41,7 +41,7 @@ def main() -> None:
             steps, values = curve(logs[name], "loss")
             after = 0 if name == "trunk" else end
             losses.plot([after + step for step in steps], values, label=name, linewidth=0.9)
-    losses.set(title="on transcripts", xlabel="updates, with the trunk's", yscale="log",
+    losses.set(title="transcripts", xlabel="updates, with the trunk's", yscale="log",
                ylabel="cross-entropy (nats per token)")  # fmt: skip
     for name in DISTILLED:
         if name in logs:
@@ -50,8 +50,8 @@ def main() -> None:
             apart.plot(steps, shares, "--", color=line.get_color(), label=f"{name}: agreement")
             steps, rates = curve(logs[name], "rollout_wer")
             errors.plot(steps, [100 * rate for rate in rates], label=name)
-    apart.set(title="student and teacher on the student's texts", xlabel="updates of OPD",
-              ylabel="nats; share of places")  # fmt: skip
+    apart.set(title="student and teacher", xlabel="updates of OPD",
+              ylabel="on the student's texts: nats; share of places")  # fmt: skip
     errors.set(title="the student's own texts", xlabel="updates of OPD",
                ylabel="WER % on augmented training clips")  # fmt: skip
     for axes in (losses, apart, errors):
