@@ -40,20 +40,20 @@ def test_batches_are_of_similar_length_and_bounded(program, engine, manifest, tm
     assert (tmp_path / "o").read_bytes() == (tmp_path / "p").read_bytes()
 
 
-def test_the_flags_of_the_script_with_underscores(program, manifest, tmp_path):
+def test_the_flags_of_the_script_with_underscores(program, manifest, tmp_path, byte_checkpoint):
     renamed = [
         {"file": row["audio"], "ref": row["text"], "from": 0.1, "to": 0.2}
         for row in read_jsonl(manifest)
     ]
     source = write_jsonl(tmp_path / "renamed.jsonl", renamed)
     result = program(
-        "--input", source, "--output", tmp_path / "o", "--model_path", "some/model",
+        "--input", source, "--output", tmp_path / "o", "--model_path", byte_checkpoint,
         "--batch_size", "2", "--max_new_tokens=4", "--dtype", "auto", "--attn_impl", "auto",
         "--audio_field", "file", "--text_field", "ref", "--begin_field", "from", "--end_field",
         "to", "--audio_gain", "0.5", "--max_audio_seconds", "40", "--temperature", "0",
         "--repetition_penalty", "1.0",
     )  # fmt: skip
-    assert (result.exit_code, result.loaded) == (0, [("some/model", None, None)])
+    assert (result.exit_code, result.loaded) == (0, [(str(byte_checkpoint), None, None)])
     rows = read_jsonl(tmp_path / "o")
     # A tenth of a second is two steps; four tokens of a byte-level model are four letters.
     assert {row["pred_text"] for row in rows} == {words(2)[:4]}
@@ -232,6 +232,13 @@ def test_csv_tsv_and_parquet_say_the_same(program, manifest, tmp_path):
         assert program("-i", tmp_path / name, "-o", tmp_path / f"{name}.out").exit_code == 0
         found.add((tmp_path / f"{name}.out").read_bytes())
     assert len(found) == 1
+
+
+def test_a_model_that_is_not_there_leaves_nothing_behind(program, manifest, tmp_path):
+    result = program("-i", manifest, "-o", tmp_path / "o", "--model", "nothing")
+    assert (result.exit_code, result.loaded) == (2, [])
+    assert "no model 'nothing'" in result.stderr
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(

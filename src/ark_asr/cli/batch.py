@@ -182,6 +182,7 @@ def batch(
         from ark_asr.batch.records import Fields
         from ark_asr.batch.script_flags import ScriptFlags
         from ark_asr.batch.shards import is_sharded
+        from ark_asr.models.store import resolve
         from ark_asr.pipeline.options import check_options
         from ark_asr.types import TranscribeOptions
 
@@ -207,6 +208,8 @@ def batch(
         )  # fmt: skip
         flags.check(model)
         cluster, engine = _where(engine)
+        if not cluster:  # whose machines may have models of their own
+            resolve(model)
         plan = Plan(
             Settings(model, engine, threads, options, batch_seconds, max_audio_seconds),
             workers=1 if workers is None else workers,
