@@ -40,20 +40,21 @@ def test_batches_are_of_similar_length_and_bounded(program, engine, manifest, tm
     assert (tmp_path / "o").read_bytes() == (tmp_path / "p").read_bytes()
 
 
-def test_the_flags_of_the_script_with_underscores(program, manifest, tmp_path, byte_checkpoint):
+def test_the_flags_of_the_script_with_underscores(program, manifest, tmp_path, root):
     renamed = [
         {"file": row["audio"], "ref": row["text"], "from": 0.1, "to": 0.2}
         for row in read_jsonl(manifest)
     ]
     source = write_jsonl(tmp_path / "renamed.jsonl", renamed)
+    model = root / "checkpoints" / "ark-mini"
     result = program(
-        "--input", source, "--output", tmp_path / "o", "--model_path", byte_checkpoint,
+        "--input", source, "--output", tmp_path / "o", "--model_path", model,
         "--batch_size", "2", "--max_new_tokens=4", "--dtype", "auto", "--attn_impl", "auto",
         "--audio_field", "file", "--text_field", "ref", "--begin_field", "from", "--end_field",
         "to", "--audio_gain", "0.5", "--max_audio_seconds", "40", "--temperature", "0",
         "--repetition_penalty", "1.0",
     )  # fmt: skip
-    assert (result.exit_code, result.loaded) == (0, [(str(byte_checkpoint), None, None)])
+    assert (result.exit_code, result.loaded) == (0, [(str(model), None, None)])
     rows = read_jsonl(tmp_path / "o")
     # A tenth of a second is two steps; four tokens of a byte-level model are four letters.
     assert {row["pred_text"] for row in rows} == {words(2)[:4]}
