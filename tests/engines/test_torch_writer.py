@@ -77,6 +77,12 @@ def test_each_clip_has_its_own_limit(writer, asks):
     assert [one.stop for one in few] == ["length", "end", "length"]
 
 
+def test_a_long_clip_has_all_the_room_that_is_left(writer, asks):
+    many = Ask(asks[1].audio, 10_000)
+    left = writer.max_positions - writer.positions(many)
+    assert writer.limit(many) == left > 150
+
+
 def test_who_leaves_keeps_what_there_is_and_disturbs_nobody(writer, asks):
     whole = writer.write(asks, [never] * 3)
     count = iter(range(100))

@@ -79,8 +79,7 @@ class TorchWriter(CheckpointWriter):
             return []
         with self._one_at_a_time, torch.inference_mode():
             audio, prompts = self._embed(asks)
-            limits = [self.limit(*parts) for parts in zip(asks, prompts, strict=True)]
-            return self._search(audio, prompts, limits, cancelled)
+            return self._search(audio, prompts, [self.limit(ask) for ask in asks], cancelled)
 
     def close(self) -> None:
         """Give back memory, when nobody writes any more."""

@@ -181,7 +181,7 @@ class VllmEngine(CheckpointWriter):
             prompt = [*self.tokenizer.prompt(1, ask.instruction), *ask.said]
             params = SamplingParams(
                 temperature=0.0,
-                max_tokens=self.limit(ask, prompt),
+                max_tokens=self.limit(ask),
                 logprobs=0,
                 stop_token_ids=sorted(self.tokenizer.stop_ids),
                 detokenize=False,

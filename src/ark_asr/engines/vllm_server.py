@@ -89,7 +89,6 @@ class VllmServer(CheckpointWriter):
     def _write(self, ask: Ask, gone: Callable[[], bool]) -> Hypothesis:
         if gone():
             return Hypothesis((), (), "cancelled")
-        prompt = self.tokenizer.prompt(1, ask.instruction)
         sound = {"data": base64.b64encode(_wav(ask.audio)).decode(), "format": "wav"}
         content = [
             {"type": "input_audio", "input_audio": sound},
@@ -101,7 +100,7 @@ class VllmServer(CheckpointWriter):
                 "model": self._model,
                 "messages": [{"role": "user", "content": content}],
                 "temperature": 0.0,
-                "max_tokens": self.limit(ask, prompt),
+                "max_tokens": self.limit(ask),
                 "stop_token_ids": sorted(self.tokenizer.stop_ids),
                 "logprobs": True,
                 "return_token_ids": True,

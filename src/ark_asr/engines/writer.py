@@ -31,13 +31,18 @@ class CheckpointWriter:
         """Audio embeddings of a clip of so many samples."""
         return self.tokenizer.config.audio_slots(self.tokenizer.features.frames(samples))
 
-    def limit(self, ask: Ask, prompt: Sequence[int]) -> int:
-        """Tokens that are asked for: no more than there is room.
+    def positions(self, ask: Ask) -> int:
+        """Length of a clip's prompt, with what the answer begins with."""
+        slots = self.slots(len(ask.audio.samples))
+        return len(self.tokenizer.prompt(slots, ask.instruction)) + len(ask.said)
+
+    def limit(self, ask: Ask) -> int:
+        """Tokens that are asked for: no more than there is room behind the prompt.
 
         Raises:
             ModelError: There is none.
         """
-        room = self.max_positions - len(prompt) - self.slots(len(ask.audio.samples)) + 1
+        room = self.max_positions - self.positions(ask)
         if room < 1:
             raise ModelError(
                 f"a clip of {ask.audio.duration:.1f} s leaves no room in {self.max_positions} "
