@@ -307,7 +307,7 @@ class LiveOptions:
     """
 
     step: float = 0.4
-    pause: float = 0.4
+    pause: float = 0.3
     max_utterance: float = 10.0
     share: float = 0.5
     max_lag: float = 2.0

@@ -162,7 +162,7 @@ def test_nothing_is_computed_in_silence(scripted):
 
 
 def test_an_utterance_is_written_down_before_its_pause_is_over(scripted):
-    rare = LiveOptions(step=60.0)  # no looks but the first
+    rare = LiveOptions(step=60.0, pause=0.4)  # no looks but the first
     said = np.concatenate([silence(0.5), speech(1.0)])
     session, engine = scripted(options=rare)
     hear_only(session, np.concatenate([said, silence(0.2)]))
@@ -182,7 +182,7 @@ def test_an_utterance_is_written_down_before_its_pause_is_over(scripted):
 
 def test_a_slow_machine_does_not_write_in_advance(scripted):
     times = iter(range(0, 10_000, 5))
-    session, engine = scripted(clock=lambda: float(next(times)))
+    session, engine = scripted(options=LiveOptions(pause=0.4), clock=lambda: float(next(times)))
     hear_only(session, np.concatenate([silence(0.5), speech(1.0), silence(0.37)]))
     looks = engine.asked
     (final,) = hear_only(session, silence(0.2))
