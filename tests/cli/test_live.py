@@ -12,12 +12,13 @@ import time
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from ark_asr.audio import load_audio
 from ark_asr.cli import app
 from ark_asr.cli.captions import Screen, loudness, meter
-from ark_asr.types import LiveEvent
+from ark_asr.types import LiveEvent, LiveOptions
 
 
 def run(*arguments, stdin=None):
@@ -29,6 +30,11 @@ def run(*arguments, stdin=None):
 @pytest.fixture(scope="module")
 def hello(root):
     return root / "samples" / "hello.flac"
+
+
+def test_the_times_are_those_of_the_library():
+    given = {option.name: option.default for option in get_command(app).commands["live"].params}
+    assert (given["step"], given["pause"]) == (LiveOptions().step, LiveOptions().pause)
 
 
 def test_a_recording_gives_a_line_per_utterance_and_appends_it(hello, tmp_path):

@@ -75,7 +75,7 @@ def live(
     ] = 0.4,
     pause: Annotated[
         float, typer.Option(metavar="S", help="Silence that ends an utterance.")
-    ] = 0.4,
+    ] = 0.3,
 ) -> None:
     """Caption sound as it comes in; Ctrl-C ends.
 
