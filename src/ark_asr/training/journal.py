@@ -61,16 +61,16 @@ def draw_curves(log: Path, target: Path) -> None:
     figure = Figure(figsize=(9, 7), layout="constrained")
     losses, rates = figure.subplots(2, 1, sharex=True)
     for name in ("loss", "ctc_bytes", "ctc_tokens"):
-        steps, values = _curve(rows, name)
+        steps, values = curve(rows, name)
         if any(values):  # a loss that is not asked for is 0 all the time
             losses.plot(steps, values, label=name, linewidth=0.8)
     losses.set_ylabel("nats per token or byte")
     losses.set_yscale("log")
     for name in sorted({key for row in rows for key in row if key.startswith("wer/")}):
         of = name.removeprefix("wer/")
-        (line,) = rates.plot(*_curve(rows, name, 100), label=of, marker=".")
-        steps, low = _curve(rows, f"wer_low/{of}", 100)
-        _, high = _curve(rows, f"wer_high/{of}", 100)
+        (line,) = rates.plot(*curve(rows, name, 100), label=of, marker=".")
+        steps, low = curve(rows, f"wer_low/{of}", 100)
+        _, high = curve(rows, f"wer_high/{of}", 100)
         rates.fill_between(steps, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     rates.set_ylabel("WER % and its 95 % interval")
     rates.set_ylim(0, 105)
@@ -82,9 +82,9 @@ def draw_curves(log: Path, target: Path) -> None:
     figure.savefig(target, dpi=110)
 
 
-def _curve(
+def curve(
     rows: list[dict[str, Any]], name: str, factor: float = 1.0
 ) -> tuple[list[int], list[float]]:
-    """Steps and values of one quantity."""
+    """Steps and values of one quantity in the rows of a log."""
     points = [(row["step"], factor * row[name]) for row in rows if name in row]
     return [step for step, _ in points], [value for _, value in points]
