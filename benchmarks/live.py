@@ -1,6 +1,7 @@
 """How far live captions are behind, how well they hear, and what they cost, at the pace of speech.
 
     python benchmarks/live.py MANIFEST [--model NAME] [--minutes M] [--pause S] [--scripted]
+    python benchmarks/live.py MANIFEST --words-only [--minutes M] [--pause S]
 
 Recordings of the manifest are joined with pauses of a second and fed as a microphone would give
 them. When a word was spoken is read from the finished transcript's own word times, so what is
@@ -11,6 +12,9 @@ measured is the delay from there:
 
 ``--scripted`` makes any model write invented text at the speed of speech while it computes all it
 would compute: for the cost of a size whose weights are not here.
+
+``--words-only`` feeds it as fast as it goes, without looks at unfinished utterances: for the words
+of finals, which the pause decides.
 """
 
 from __future__ import annotations
@@ -156,12 +160,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pause", type=float, default=LiveOptions().pause)
     parser.add_argument("--scripted", action="store_true")
+    parser.add_argument("--words-only", action="store_true")
     options = parser.parse_args()
     sound, reference = joined(options.manifest, options.minutes * 60)
     folder = resolve(options.model)
     engine, tokenizer = load_model(folder, threads=options.threads)
     if options.scripted:
         engine = Scripted(engine, tokenizer)
+    if options.words_only:
+        with Recognizer(engine, tokenizer, folder.name) as recognizer:
+            finals = finals_only(recognizer, sound, options.pause)
+        print(f"{folder.name}, {len(sound) / RATE:.0f} s of {options.manifest.stem}, "
+              f"pause {options.pause:g} s, {len(finals)} utterances")  # fmt: skip
+        score("live", " ".join(event.settled for event in finals), reference)
+        return
     with Recognizer(engine, tokenizer, folder.name) as recognizer:
         live = LiveOptions(pause=options.pause)
         seen, share = caption(recognizer, sound, live, words=not options.scripted)
@@ -186,11 +198,25 @@ def main() -> None:
         print(f"{name}: {len(values)}, median {np.median(values):.2f} s after its end, 95 % "
               f"within {np.quantile(values, 0.95):.2f} s")  # fmt: skip
     print(f"settled before the final: {early} words, of which the final changed {changed}")
-    scheme = get_scheme("basic")
-    for name, text in (("live", " ".join(event.settled for event in finals)), ("offline", offline)):
-        row = scheme.score(reference, text)
-        print(f"{name}: WER {100 * row.wer_errors / row.ref_words:.1f} % "
-              f"({row.wer_errors:.0f} of {row.ref_words} words)")  # fmt: skip
+    score("live", " ".join(event.settled for event in finals), reference)
+    score("offline", offline, reference)
+
+
+def score(name: str, text: str, reference: str) -> None:
+    row = get_scheme("basic").score(reference, text)
+    print(f"{name}: WER {100 * row.wer_errors / row.ref_words:.1f} % "
+          f"({row.wer_errors:.0f} of {row.ref_words} words)")  # fmt: skip
+
+
+def finals_only(recognizer: Recognizer, sound: np.ndarray, pause: float) -> list[LiveEvent]:
+    """Finished utterances, as fast as it goes."""
+    session = recognizer.live(LiveOptions(pause=pause, step=1e6))
+    events = [
+        event
+        for first in range(0, len(sound), RATE)
+        for event in session.feed(sound[first : first + RATE])
+    ]
+    return [event for event in [*events, *session.finish()] if event.kind == "final"]
 
 
 if __name__ == "__main__":

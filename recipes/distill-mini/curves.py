@@ -10,16 +10,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ark_asr.training.journal import read_log
+from ark_asr.training.journal import curve, read_log
 
 TAUGHT = ("trunk", "base", "td")
 DISTILLED = ("opd", "td+opd")
-
-
-def curve(log: Path, name: str) -> tuple[list[int], list[float]]:
-    """Updates and values of one figure."""
-    points = [(row["step"], row[name]) for row in read_log(log) if name in row]
-    return [step for step, _ in points], [value for _, value in points]
 
 
 def main() -> None:
@@ -29,9 +23,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    logs = {
-        path.parent.name: path for path in (args.work / f"seed-{args.seed}").glob("*/log.jsonl")
-    }
+    paths = (args.work / f"seed-{args.seed}").glob("*/log.jsonl")
+    logs = {path.parent.name: read_log(path) for path in paths}
 
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     losses, apart, errors = figure.subplots(1, 3)
@@ -48,8 +41,7 @@ def main() -> None:
             (line,) = apart.plot(*curve(logs[name], "divergence"), label=f"{name}: divergence")
             steps, shares = curve(logs[name], "agreement")
             apart.plot(steps, shares, "--", color=line.get_color(), label=f"{name}: agreement")
-            steps, rates = curve(logs[name], "rollout_wer")
-            errors.plot(steps, [100 * rate for rate in rates], label=name)
+            errors.plot(*curve(logs[name], "rollout_wer", 100), label=name)
     apart.set(title="student and teacher", xlabel="updates of OPD",
               ylabel="on the student's texts: nats; share of places")  # fmt: skip
     errors.set(title="the student's own texts", xlabel="updates of OPD",

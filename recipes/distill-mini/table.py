@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 
 import jiwer
@@ -25,13 +26,17 @@ NAMES = {"trunk": "(trunk)", "base": "Base", "opd": "Base + OPD", "td": "Base + 
          "td+opd": "Base + TD + OPD", "teacher": "(teacher)"}  # fmt: skip
 
 
-def errors(model: Path, rows: list[Row]) -> list[int]:
-    """Word errors of a checkpoint, per utterance."""
+def errors(model: Path, rows: list[Row], kinds: Counter[str]) -> list[int]:
+    """Word errors of a checkpoint, per utterance; their kinds are added to ``kinds``."""
     texts = transcribe_rows(TorchEngine.load(model), Tokenizer.load(model), rows)
     found = []
     for row, text in zip(rows, texts, strict=True):
         said = jiwer.process_words(plain(row.text), plain(text))
-        found.append(said.substitutions + said.deletions + said.insertions)
+        wrong = Counter(
+            {"wrong": said.substitutions, "missing": said.deletions, "too many": said.insertions}
+        )
+        kinds.update(wrong, right=said.hits)
+        found.append(wrong.total())
     return found
 
 
@@ -68,10 +73,12 @@ def main() -> None:
     words, found = {}, {}
     for name, rows in sets.items():
         for row, folders in models.items():
-            scored = [errors(folder, rows) for folder in folders]
+            kinds: Counter[str] = Counter()
+            scored = [errors(folder, rows, kinds) for folder in folders]
             found[row, name] = [sum(of_clip) for of_clip in zip(*scored, strict=True)]
             words[row, name] = [len(folders) * len(plain(r.text).split()) for r in rows]
-            print(f"{name}  {row}: {cell(found[row, name], words[row, name])}", flush=True)
+            rate = cell(found[row, name], words[row, name])
+            print(f"{name}  {row}: {rate}  {dict(kinds)}", flush=True)
     if len(sets) > 1:
         for row in models:
             for of_set in (found, words):

@@ -96,10 +96,7 @@ class TorchEngine:
         """Log-mels ``[bins, F_i]`` to audio embeddings ``[N_i, hidden]``, in the same order."""
         if not mels:
             return []
-        lengths = [mel.shape[1] for mel in mels]
-        batch = np.zeros((len(mels), mels[0].shape[0], max(lengths)), np.float32)
-        for row, mel in enumerate(mels):
-            batch[row, :, : mel.shape[1]] = mel
+        batch, lengths = padded_mels(mels)
         with torch.inference_mode():
             frames = torch.tensor(lengths, device=self._columns.device)
             audio = self.model.embed_audio(self._on_device(batch), frames).float().cpu().numpy()
@@ -118,11 +115,10 @@ class TorchEngine:
                 f"a prompt and {max_new_tokens} new tokens need {room} positions; "
                 f"the model has {self.max_positions}"
             )
-        ids = np.full((len(prompts), lengths.max()), self.config.pad_token_id, np.int64)
+        ids = padded_ids([prompt.token_ids for prompt in prompts], self.config.pad_token_id)
         slots = max(len(prompt.audio) for prompt in prompts)
         audio = np.zeros((len(prompts), slots, self.config.decoder.hidden_size), np.float32)
         for row, prompt in enumerate(prompts):
-            ids[row, : lengths[row]] = prompt.token_ids
             audio[row, : len(prompt.audio)] = prompt.audio
         like = self.model.lm_head.weight
         cache = KeyValueCache(self.config.decoder, len(prompts), room, like)
@@ -216,3 +212,20 @@ def set_threads(threads: int | None) -> None:
         if threads < 1:
             raise OptionError(f"threads is {threads}; it must be at least 1")
         torch.set_num_threads(threads)
+
+
+def padded_mels(mels: Sequence[FloatArray]) -> tuple[FloatArray, list[int]]:
+    """Log-mels ``[bins, F_i]`` as one batch ``[rows, bins, F]``, zeros behind, and their frames."""
+    frames = [mel.shape[1] for mel in mels]
+    batch = np.zeros((len(mels), len(mels[0]), max(frames)), np.float32)
+    for row, mel in enumerate(mels):
+        batch[row, :, : mel.shape[1]] = mel
+    return batch, frames
+
+
+def padded_ids(prompts: Sequence[Sequence[int]], pad: int) -> IntArray:
+    """Prompts as one batch, int64 ``[rows, length]``."""
+    ids = np.full((len(prompts), max(map(len, prompts))), pad, np.int64)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = prompt
+    return ids

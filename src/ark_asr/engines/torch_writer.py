@@ -18,14 +18,14 @@ from ark_asr.engines.base import Ask
 from ark_asr.engines.writer import CheckpointWriter
 from ark_asr.errors import MissingExtraError, OptionError
 from ark_asr.models.tokenizer import Tokenizer
-from ark_asr.types import FloatArray, Hypothesis, StopReason
+from ark_asr.types import Hypothesis, StopReason
 
 try:
     import torch
 except ImportError:  # pragma: no cover - the test environment has it
     raise MissingExtraError("The PyTorch engine", "torch") from None
 
-from ark_asr.engines.torch import set_threads
+from ark_asr.engines.torch import padded_ids, padded_mels, set_threads
 from ark_asr.modeling.decoder import KeyValueCache
 from ark_asr.modeling.model import ArkForConditionalGeneration
 
@@ -88,11 +88,7 @@ class TorchWriter(CheckpointWriter):
 
     def _embed(self, asks: Sequence[Ask]) -> tuple[torch.Tensor, list[list[int]]]:
         """Audio embeddings ``[rows, slots, hidden]`` and the ids of the prompts."""
-        mels = [self._log_mel(ask.audio.samples) for ask in asks]
-        frames = [mel.shape[1] for mel in mels]
-        batch: FloatArray = np.zeros((len(mels), len(mels[0]), max(frames)), np.float32)
-        for row, mel in enumerate(mels):
-            batch[row, :, : mel.shape[1]] = mel
+        batch, frames = padded_mels([self._log_mel(ask.audio.samples) for ask in asks])
         sound = torch.from_numpy(batch).to(self._like.device, self._like.dtype)
         audio = self.model.embed_audio(sound, self._on_device(frames))
         slots = map(self.tokenizer.config.audio_slots, frames)
@@ -110,9 +106,7 @@ class TorchWriter(CheckpointWriter):
         cancelled: Sequence[Callable[[], bool]],
     ) -> list[Hypothesis]:
         rows, lengths = len(prompts), [len(prompt) for prompt in prompts]
-        ids = np.full((rows, max(lengths)), self.tokenizer.config.pad_token_id, np.int64)
-        for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt)] = prompt
+        ids = padded_ids(prompts, self.tokenizer.config.pad_token_id)
         cache = KeyValueCache(
             self.tokenizer.config.decoder, rows, max(lengths) + max(limits), self._like
         )
