@@ -39,7 +39,10 @@ TEST_SETS = {"dev-synthetic": 300, "test-seen-voices": 400, "test-unseen-voices"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One shard to make; `count` is None for training, which fills the shard by time."""
+    """One shard to make; `count` is None for training, which fills the shard by time.
+
+    `clean` is the share of its utterances that have no room, noise or telephone, for training.
+    """
 
     split: str
     index: int
@@ -48,6 +51,7 @@ class Job:
     out: Path
     texts: Path
     reserve: tuple[Path, ...]
+    clean: float = 0.15
 
     @property
     def audio(self) -> Path:
@@ -106,7 +110,7 @@ def plan(job: Job) -> list[Utterance]:
             line,
             draw_voice(rng, engines, held_out="unseen" in job.split),
             int(rng.integers(2**62)),
-            clean=bool(rng.random() < (0.15 if job.count is None else 0.5)),
+            clean=bool(rng.random() < (job.clean if job.count is None else 0.5)),
         )
         for line in lines
     ]
@@ -222,7 +226,8 @@ def gather(out: Path, split: str) -> int:
 
 def _jobs(args: argparse.Namespace) -> list[Job]:
     def job(split: str, index: int, count: int | None) -> Job:
-        return Job(split, index, count, args.seed, args.out, args.texts, tuple(args.reserve))
+        reserve = tuple(args.reserve)
+        return Job(split, index, count, args.seed, args.out, args.texts, reserve, args.clean)
 
     shards = round(args.hours * 3600 / SHARD_SECONDS)
     return [
@@ -238,6 +243,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--hours", type=float, default=80.0, help="of training speech")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first-shard", type=int, default=0, help="skip training shards before it")
+    parser.add_argument(
+        "--clean", type=float, default=0.15, help="share of training utterances without effects"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
         "--reserve", type=Path, nargs="*", default=(),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ark_asr.modeling.attention import attend
 from ark_asr.models.config import ENCODER_ROPE_THETA, EncoderConfig, ModelConfig
 
 # Activations grow past what float16 holds in the deep layers; the published model stops them here.
@@ -74,9 +75,7 @@ class EncoderAttention(nn.Module):
         )
         if rope is not None:
             query, key = rope(query), rope(key)
-        heard = functional.scaled_dot_product_attention(
-            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn_mask=mask
-        )
+        heard = attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), mask)
         return cast(Tensor, self.out_proj(heard.transpose(1, 2).flatten(2)))
 
 

@@ -24,9 +24,12 @@ def change_sound(
 
 def _with_noise(samples: FloatArray, snr_db: float, rng: np.random.Generator) -> FloatArray:
     """Noise whose spectrum falls by a random slope, from white to brown."""
-    spectrum = np.fft.rfft(rng.standard_normal(len(samples)).astype(np.float32))
+    size = (
+        -(-len(samples) // 4096) * 4096
+    )  # a length with large prime factors takes ten times as long
+    spectrum = np.fft.rfft(rng.standard_normal(size).astype(np.float32))
     spectrum[1:] /= np.arange(1, len(spectrum)) ** rng.uniform(0.0, 1.0)
-    noise = np.fft.irfft(spectrum, len(samples))
+    noise = np.fft.irfft(spectrum, size)[: len(samples)]
     speech_power = float(np.mean(np.square(samples))) + 1e-12
     noise_power = float(np.mean(np.square(noise))) + 1e-12
     scale = np.sqrt(speech_power / noise_power / 10 ** (snr_db / 10))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ IGNORED = -100
 # Matrix kernels of a CPU are made for one shape, and making them can take as long as using them, so
 # clips are padded to lengths of a geometric series and tokens to multiples of this.
 FRAME_RATE = 100  # mel frames per second, about
-_SERIES = [8 * round(8 * 1.12**i) for i in range(60)]
+_SERIES = sorted({32 * math.ceil(2 * 1.12**i) for i in range(60)})
 TOKEN_STEP = 16
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from ark_asr.modeling.model import ArkForConditionalGeneration
 from ark_asr.training.config import OptimConfig
+from ark_asr.training.muon import StackedMuon
 
 
 def optimisers(
@@ -34,9 +36,9 @@ def optimisers(
     made: list[torch.optim.Optimizer] = []
     if inner and config.method == "muon":
         decay = config.weight_decay
-        made.append(
-            torch.optim.Muon([matrices], weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-        )
+        spread = any(isinstance(p, DTensor) for p in inner)  # each process has a part of a matrix
+        kind = torch.optim.Muon if spread else StackedMuon
+        made.append(kind([matrices], weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
     elif inner:
         made.append(_adamw({**matrices, "weight_decay": config.weight_decay}))
     return [*made, _adamw(rest)] if others else made
