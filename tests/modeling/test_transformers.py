@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
@@ -21,6 +22,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoProcessor,
     AutoTokenizer,
+    DynamicCache,
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2ForCTC,
@@ -187,6 +189,36 @@ def test_generate_chooses_the_tokens_of_our_engine_also_in_a_batch(mini, root):
     assert [generate(one)[0] for one in conversations] == chosen
     # Without a cache the whole prompt comes again at each step, and its audio must, too.
     assert generate(conversations[:1], use_cache=False) == chosen[:1]
+
+
+def test_a_cache_is_taken_by_both_its_names(tiny, processor):
+    """Transformers 5.24 renamed it; a name that is ignored would let each token forget the rest."""
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    inputs = processor.apply_chat_template(conversation(noise(1)), add_generation_prompt=True)
+    more = torch.tensor([[5, 6]])
+    with torch.no_grad():
+        whole = dict(inputs, input_ids=torch.cat([inputs["input_ids"], more], 1))
+        whole["attention_mask"] = torch.ones_like(whole["input_ids"])
+        expected = model(**whole).logits[:, -2:]
+        for name in ("cache", "past_key_values"):
+            held = DynamicCache(config=model.config)
+            model(**inputs, **{name: held})
+            found = model(more, **{name: held}).logits
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+        with pytest.raises(OptionError, match="two names of one thing"):
+            model(more, cache=held, past_key_values=held)
+
+
+def test_generate_goes_on_from_a_cache_of_the_callers(tiny, processor):
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    inputs = processor.apply_chat_template(conversation(noise(1)), add_generation_prompt=True)
+    settings = {"max_new_tokens": 4, "min_new_tokens": 4, "do_sample": False}
+    newer = "cache" in inspect.signature(model.model.forward).parameters
+    name = "cache" if newer else "past_key_values"
+    held = DynamicCache(config=model.config)
+    found = model.generate(**inputs, **settings, **{name: held})
+    assert held.get_seq_length() == found.shape[1] - 1
+    assert torch.equal(found, model.generate(**inputs, **settings))
 
 
 def test_padding_of_a_neighbour_is_not_heard(tiny, processor):

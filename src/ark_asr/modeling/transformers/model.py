@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from typing import Any
 
@@ -15,6 +16,13 @@ from ark_asr.modeling.encoder import AudioEncoder
 from ark_asr.modeling.model import place_audio
 from ark_asr.modeling.transformers.configuration import ArkasrConfig
 from ark_asr.models.weights import HEAD, POSITIONS
+
+# Renamed in transformers 5.24, which warns of the old name; others ignore a name they do not know.
+_CACHE = next(
+    name
+    for name in ("cache", "past_key_values")
+    if name in inspect.signature(Qwen2ForCausalLM.forward).parameters
+)
 
 
 class ArkasrForConditionalGeneration(Qwen2ForCausalLM):
@@ -47,6 +55,7 @@ class ArkasrForConditionalGeneration(Qwen2ForCausalLM):
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
+        cache: Cache | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> CausalLMOutputWithPast:
         """Logits of each position, as `Qwen2ForCausalLM`.
@@ -60,13 +69,17 @@ class ArkasrForConditionalGeneration(Qwen2ForCausalLM):
             attention_mask: 0 where a prompt is padding, at its left.
             position_ids: As the following ones, as `Qwen2ForCausalLM` wants it. All are named here
                 because ``generate`` hands over what it finds in this list.
-            past_key_values: See there.
+            past_key_values: The cache, in the name that it had before transformers 5.24.
             inputs_embeds: In place of ``input_ids``.
             labels: See there.
             use_cache: See there.
             logits_to_keep: See there.
+            cache: Keys and values of the positions before these; see there. Either name does in
+                every release.
             **kwargs: See there.
         """
+        if cache is not None and past_key_values is not None:
+            raise OptionError("cache and past_key_values are two names of one thing; give one")
         if audios is not None:
             if input_ids is None or inputs_embeds is not None:
                 raise OptionError("audios need input_ids, to know where they belong")
@@ -78,11 +91,11 @@ class ArkasrForConditionalGeneration(Qwen2ForCausalLM):
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             labels=labels,
             use_cache=use_cache,
             logits_to_keep=logits_to_keep,
+            **{_CACHE: past_key_values if cache is None else cache},
             **kwargs,
         )
         return output
@@ -90,7 +103,7 @@ class ArkasrForConditionalGeneration(Qwen2ForCausalLM):
     def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
         """The inputs of one step: the audio is given with the prompt only."""
         inputs: dict[str, Any] = super().prepare_inputs_for_generation(*args, **kwargs)
-        cache = inputs.get("past_key_values")
+        cache = inputs.get(_CACHE)
         if cache is not None and cache.get_seq_length():
             inputs["audios"] = inputs["audio_lengths"] = None
         return inputs
