@@ -1,10 +1,9 @@
-"""Sound as it happens: pipes, pace, what is waiting, and a sound card that is pretended."""
+"""Sound as it happens: pipes, pace, and what is waiting."""
 
 from __future__ import annotations
 
 import io
 import threading
-import types
 
 import numpy as np
 import pytest
@@ -12,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ark_asr.audio import SAMPLE_RATE, load_audio
-from ark_asr.audio.capture import Microphone, Pump, file_blocks, paced, pcm_blocks
-from ark_asr.errors import AudioError, MissingExtraError, OptionError
+from ark_asr.audio.capture import Pump, file_blocks, paced, pcm_blocks
+from ark_asr.errors import AudioError, OptionError
 
 
 class Trickle(io.RawIOBase):
@@ -91,58 +90,3 @@ def test_the_pump_hands_on_what_went_wrong():
         assert len(next(coming)[0]) == 10
         with pytest.raises(AudioError, match="cable"):
             next(coming)
-
-
-class Card:
-    """The part of the library sounddevice that is used, with one microphone at 48 kHz."""
-
-    PortAudioError = type("PortAudioError", (Exception,), {})
-
-    def __init__(self):
-        self.streams = []
-
-    def query_devices(self, device=None, kind=None):
-        cards = [
-            {"name": "speaker", "max_input_channels": 0, "default_samplerate": 44_100.0},
-            {"name": "webcam", "max_input_channels": 1, "default_samplerate": 48_000.0},
-        ]
-        if kind is None:
-            return cards
-        if device not in (None, 1, "webcam"):
-            raise ValueError(f"No input device matching {device!r}")
-        return cards[1]
-
-    def InputStream(self, **options):
-        stream = types.SimpleNamespace(start=lambda: None, close=lambda: None, **options)
-        self.streams.append(stream)
-        return stream
-
-
-@pytest.fixture
-def card(monkeypatch):
-    card = Card()
-    monkeypatch.setitem(__import__("sys").modules, "sounddevice", card)
-    return card
-
-
-def test_a_microphone_is_resampled_from_its_own_rate(card):
-    microphone = Microphone("webcam")
-    (stream,) = card.streams
-    assert (stream.samplerate, stream.channels, stream.dtype) == (48_000.0, 1, "float32")
-    for _ in range(10):
-        stream.callback(np.full((4800, 1), 0.25, np.float32), 4800, None, None)
-    microphone.close()
-    heard = np.concatenate(list(microphone))
-    assert len(heard) == pytest.approx(SAMPLE_RATE, abs=200)
-    assert heard[1000:-1000] == pytest.approx(0.25, abs=1e-3)
-
-
-def test_an_unknown_microphone_is_refused_with_those_that_are_known(card):
-    with pytest.raises(AudioError, match=r"'nothing'.*1: webcam"):
-        Microphone("nothing")
-
-
-def test_without_the_library_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "sounddevice", None)
-    with pytest.raises(MissingExtraError, match=r"ark-asr\[mic\]"):
-        Microphone()

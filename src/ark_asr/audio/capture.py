@@ -1,4 +1,4 @@
-"""Sound as it happens: a microphone, headerless samples from a pipe, a file at its own pace.
+"""Sound as it happens: headerless samples from a pipe, a file at its own pace.
 
 Each gives blocks of float32 ``[n]`` at 16 kHz; `Pump` reads them beside the work, so that it is
 known how much sound is waiting.
@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 import numpy as np
 import soxr
@@ -19,7 +19,7 @@ import soxr
 from ark_asr.audio.decode import SAMPLE_RATE, open_audio
 from ark_asr.audio.feeds import to_float
 from ark_asr.audio.sources import Source
-from ark_asr.errors import AudioError, MissingExtraError, OptionError
+from ark_asr.errors import OptionError
 from ark_asr.types import FloatArray
 
 BLOCK_SECONDS = 0.1
@@ -47,7 +47,7 @@ def pcm_blocks(pipe: BinaryIO, rate: int) -> Iterator[FloatArray]:
     """
     if not 1_000 <= rate <= 768_000:
         raise OptionError(f"a rate of {rate} Hz; it must be between 1,000 and 768,000")
-    resample = _resampler(rate)
+    resample = resampler(rate)
     # Below the buffer, which would wait for whole blocks, and whose lock a thread that still waits
     # for sound would hold while the program ends.
     read: Callable[[int], bytes] = getattr(pipe, "raw", pipe).read
@@ -73,61 +73,6 @@ def paced(
         if (early := began + heard / SAMPLE_RATE - clock()) > 0:
             sleep(early)
         yield block
-
-
-class Microphone:
-    """The sound card's input, mono; iterate over it, then close it.
-
-    Args:
-        device: Number or part of the name, as `Microphone.devices` lists them; ``None`` for the
-            system's own choice.
-
-    Raises:
-        MissingExtraError: The library for microphones is not installed.
-        AudioError: There is no such device, or it cannot be opened.
-    """
-
-    def __init__(self, device: str | None = None) -> None:
-        cards = _sounddevice()
-        wanted = int(device) if device is not None and device.isdecimal() else device
-        self._blocks: queue.SimpleQueue[FloatArray | None] = queue.SimpleQueue()
-        try:
-            rate = float(cards.query_devices(wanted, "input")["default_samplerate"])
-            self._resample = _resampler(round(rate))
-            self._stream = cards.InputStream(
-                device=wanted,
-                samplerate=rate,
-                channels=1,
-                dtype="float32",
-                blocksize=round(BLOCK_SECONDS * rate),
-                callback=self._take,
-            )
-            self._stream.start()
-        except (ValueError, cards.PortAudioError) as error:
-            known = "; ".join(self.devices()) or "no input is known to the system"
-            raise AudioError(
-                f"the microphone cannot be opened ({error}); inputs: {known}"
-            ) from None
-
-    @staticmethod
-    def devices() -> list[str]:
-        """``number: name`` of every input."""
-        found = enumerate(_sounddevice().query_devices())
-        return [f"{i}: {card['name']}" for i, card in found if card["max_input_channels"] > 0]
-
-    def __iter__(self) -> Iterator[FloatArray]:
-        while (block := self._blocks.get()) is not None:
-            yield self._resample(block, False)
-        yield self._resample(np.empty(0, np.float32), True)
-
-    def close(self) -> None:
-        """Switch it off; iteration ends."""
-        self._stream.close()
-        self._blocks.put(None)
-
-    def _take(self, samples: Any, *_: object) -> None:  # noqa: ANN401 - sounddevice is not typed
-        # Called by the driver's own thread: nothing but a copy may happen here.
-        self._blocks.put(samples[:, 0].copy())
 
 
 class Pump:
@@ -183,21 +128,9 @@ class Pump:
         self._queue.put(None)
 
 
-def _resampler(rate: int) -> Callable[[FloatArray, bool], FloatArray]:
+def resampler(rate: int) -> Callable[[FloatArray, bool], FloatArray]:
+    """To 16 kHz, block by block: called with samples, and whether they are the last."""
     if rate == SAMPLE_RATE:
         return lambda samples, _last: samples
     stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
     return lambda samples, last: np.asarray(stream.resample_chunk(samples, last=last), np.float32)
-
-
-def _sounddevice() -> Any:  # noqa: ANN401 - it is not typed
-    try:
-        import sounddevice
-    except ModuleNotFoundError:
-        raise MissingExtraError("a microphone", "mic") from None
-    except OSError:
-        raise AudioError(
-            "PortAudio is not installed, which microphones need; on Debian and Ubuntu: "
-            "apt install libportaudio2"
-        ) from None
-    return sounddevice

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from ark_asr.cli.outcome import outcome, say
+from ark_asr.cli.quiet import drivers_quiet
 from ark_asr.cli.times import parse_time
 from ark_asr.errors import AudioError, OptionError
 
@@ -117,6 +118,7 @@ def _source(
     if input_ is None:
         if realtime is False:
             raise OptionError("a microphone cannot be read faster than it hears; leave out --fast")
+        stack.enter_context(drivers_quiet())
         return stack.enter_context(closing(Microphone(device))), True
     if input_ == "-":
         return pcm_blocks(sys.stdin.buffer, rate), realtime is not False
@@ -139,17 +141,23 @@ def _run(
     from ark_asr.pipeline import Pump
 
     stopped = threading.Event()
-    if as_heard:
-        with Pump(blocks) as pump, _interrupting(stopped, pump.stop):
-            for block, waiting in pump:
-                captions.show(session.feed(block, waiting=waiting), block)
-    else:
-        with _interrupting(stopped, stopped.set):
-            for block in blocks:
-                captions.show(session.feed(block), block)
-                if stopped.is_set():
-                    break
+    trouble: AudioError | None = None
+    try:
+        if as_heard:
+            with Pump(blocks) as pump, _interrupting(stopped, pump.stop):
+                for block, waiting in pump:
+                    captions.show(session.feed(block, waiting=waiting), block)
+        else:
+            with _interrupting(stopped, stopped.set):
+                for block in blocks:
+                    captions.show(session.feed(block), block)
+                    if stopped.is_set():
+                        break
+    except AudioError as error:  # what was heard before it is not lost
+        trouble = error
     captions.show(session.finish())
+    if trouble is not None:
+        raise trouble
     if stopped.is_set():
         say("stopped")
 

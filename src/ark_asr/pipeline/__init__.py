@@ -1,6 +1,7 @@
 """The road itself: from a recording to its transcript."""
 
-from ark_asr.audio.capture import Microphone, Pump, file_blocks, paced, pcm_blocks
+from ark_asr.audio.capture import Pump, file_blocks, paced, pcm_blocks
+from ark_asr.audio.microphone import Microphone
 from ark_asr.decoding.hotwords import read_hot_words
 from ark_asr.engines import batches_itself
 from ark_asr.pipeline.channels import transcribe_channels
