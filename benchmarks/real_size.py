@@ -1,7 +1,8 @@
 """Speed and memory at the size of ARK-ASR-0.6B: every way to run it on a CPU, side by side.
 
     python benchmarks/real_size.py prepare FOLDER
-    python benchmarks/real_size.py run FOLDER [--threads N] [--ways WAY ...]
+    python benchmarks/real_size.py run FOLDER [--threads N] [--ways WAY ...] [--repeat N]
+    python benchmarks/real_size.py draw
 
 ``prepare`` writes a checkpoint of random weights in the published geometry, our packages of it, and
 the publisher's own ONNX layout (exported and quantised with PyTorch and ONNX Runtime's tools). What
@@ -16,6 +17,10 @@ that length needs. ``run`` measures each way in a process of its own:
 Tasks: a clip of 10 s (33 tokens), one of 30 s (100 tokens), and a recording of ten minutes as 60
 clips of 10 s. Our packages decode the clips of the recording together; ways that cannot are given
 fewer clips (``--few``). Times are scaled to 60 clips: said below the table.
+
+Where other programs share the machine, one measurement says little: ``--repeat`` goes through all
+ways again and again, in turn, and shows the best and the median. ``run`` writes its table and raw
+figures to ``--results`` and draws them (``--picture``); ``draw`` draws what is in the file.
 """
 
 from __future__ import annotations
@@ -37,137 +42,16 @@ import numpy as np
 
 sys.path += [str(Path(__file__).parent), str(Path(__file__).parent.parent / "tests")]
 from mini import peak_bytes, processor
+from size_report import MACHINE, Figures, draw, machine_line, table
+from size_ways import OURS, RATE, WAYS, open_way
 
 ROOT = Path(__file__).parent.parent
-WAYS = ("int8", "int4", "official", "fp32", "bf16")
-OURS = ("int8", "int4")
-RATE = 16_000
+RESULTS = ROOT / "benchmarks" / "results" / "real_size.txt"
+PICTURE = ROOT / "docs" / "pictures" / "real-size.png"
 CLIPS = 60
 BATCH = 10
 SHORT = (10.0, 33)
 LONG = (30.0, 100)
-
-
-class Ours:
-    """One of our packages."""
-
-    def __init__(self, folder: Path, threads: int) -> None:
-        from ark_asr.audio import LogMel
-        from ark_asr.engines import load_model
-
-        self.engine, self.tokenizer = load_model(folder, threads=threads)
-        self.log_mel = LogMel(self.tokenizer.features)
-
-    def __call__(self, clips: list[np.ndarray], tokens: int, first: Callable[[], None]) -> None:
-        from ark_asr.types import Prompt
-
-        audio = self.engine.embed_audio([self.log_mel(clip) for clip in clips])
-        prompts = [Prompt(self.tokenizer.prompt(len(a)), a) for a in audio]
-        state = self.engine.start(prompts, tokens)
-        first()
-        for _ in range(tokens - 1):
-            state = self.engine.step(state, self.engine.output_ids[state.logits.argmax(axis=1)])
-
-
-class Official:
-    """The publisher's graphs in the publisher's way."""
-
-    def __init__(self, folder: Path, threads: int) -> None:
-        import onnxruntime
-
-        from ark_asr.audio import LogMel
-        from ark_asr.models.config import ModelConfig
-        from ark_asr.models.tokenizer import Tokenizer
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.sessions = {
-            part: onnxruntime.InferenceSession(str(next(folder.glob(f"{part}*.onnx"))), options)
-            for part in ("audio_encoder_whisper", "audio_encoder_adapter", "llm_kv", "embedding")
-        }
-        self.config = ModelConfig.load(folder)
-        self.tokenizer = Tokenizer.load(folder, self.config)
-        self.log_mel = LogMel(self.config.features)
-
-    def __call__(self, clips: list[np.ndarray], tokens: int, first: Callable[[], None]) -> None:
-        encoder, adapter, decoder, table = self.sessions.values()
-        shape = next(i.shape for i in decoder.get_inputs() if i.name == "cache_key_0")
-        names = [f"cache_{kind}_{i}" for i in range(self.config.decoder.layers)
-                 for kind in ("key", "value")]  # fmt: skip
-        for clip in clips:
-            (states,) = encoder.run(None, {"audios": self.log_mel(clip)[None]})
-            count = states.shape[1] // self.config.merge_factor
-            merged = states[:, : count * self.config.merge_factor].reshape(1, count, -1)
-            (audio,) = adapter.run(None, {"merged_audio_features": merged})
-            ids = np.array(self.tokenizer.prompt(count))
-            slots = ids == self.config.audio_token_id
-            (embeds,) = table.run(None, {"input_ids": np.where(slots, 0, ids)[None]})
-            embeds[0, slots] = audio[0]
-            caches = {name: np.zeros(shape, np.float32) for name in names}
-            filled = 0
-            for written in range(tokens):
-                new = embeds.shape[1]
-                mask = np.zeros((1, shape[1]), np.int64)
-                mask[:, : filled + new] = 1
-                place = np.arange(filled, filled + new)
-                logits, *deltas = decoder.run(
-                    None, {"inputs_embeds": embeds, "attention_mask": mask,
-                           "cache_position": place, **caches},
-                )  # fmt: skip
-                for name, delta in zip(names, deltas, strict=True):
-                    caches[name][:, place] = delta
-                filled += new
-                if not written:
-                    first()
-                best = logits[0, -1].argmax()
-                (embeds,) = table.run(None, {"input_ids": np.array([[best]])})
-
-
-class Transformers:
-    """The checkpoint with `generate`, in one precision."""
-
-    def __init__(self, folder: Path, threads: int, precision: str) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoProcessor
-
-        import ark_asr.modeling.transformers  # noqa: F401 - registers the model
-
-        torch.set_num_threads(threads)
-        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=self.dtype).eval()
-        self.processor = AutoProcessor.from_pretrained(folder)
-
-    def __call__(self, clips: list[np.ndarray], tokens: int, first: Callable[[], None]) -> None:
-        import torch
-
-        for clip in clips:
-            turn = [{"role": "user", "content": [{"type": "audio", "audio": clip},
-                     {"type": "text", "text": "Please transcribe this audio."}]}]  # fmt: skip
-            inputs = self.processor.apply_chat_template(
-                turn, tokenize=True, add_generation_prompt=True, return_dict=True,
-                return_tensors="pt", sampling_rate=RATE, audio_padding="longest",
-                audio_max_length=30 * RATE,
-            )  # fmt: skip
-            with torch.inference_mode():
-                self.model.generate(
-                    **inputs, min_new_tokens=tokens, max_new_tokens=tokens, do_sample=False,
-                    streamer=_First(first),
-                )  # fmt: skip
-
-
-class _First:
-    """Told of the prompt, then of each token."""
-
-    def __init__(self, first: Callable[[], None]) -> None:
-        self._first, self._told = first, 0
-
-    def put(self, _: object) -> None:
-        self._told += 1
-        if self._told == 2:
-            self._first()
-
-    def end(self) -> None:
-        pass
 
 
 def prepare(folder: Path) -> None:
@@ -189,14 +73,6 @@ def prepare(folder: Path) -> None:
         export_package(checkpoint, folder / "plain", positions=2048)
         quantize_package(folder / "plain", folder / "official")
         shutil.rmtree(folder / "plain")
-
-
-def open_way(way: str, folder: Path, threads: int) -> Ours | Official | Transformers:
-    if way in OURS:
-        return Ours(folder / way, threads)
-    if way == "official":
-        return Official(folder / way, threads)
-    return Transformers(folder / "checkpoint", threads, way)
 
 
 def measure(way: str, folder: Path, threads: int, many: int, few: int) -> dict[str, float]:
@@ -265,62 +141,62 @@ def speech(seconds: float) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("prepare", "run", "one"))
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("what", choices=("prepare", "run", "draw", "one"))
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--repeat", type=int, default=1, help="rounds through all ways")
     parser.add_argument("--many", type=int, default=CLIPS, help="clips for our packages")
     parser.add_argument("--few", type=int, default=3, help="clips for the ways that take long")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--picture", type=Path, default=PICTURE)
     options = parser.parse_args()
+    if options.what == "draw":
+        draw(Figures.read(options.results.read_text().splitlines()), options.picture)
+        return
+    if options.folder is None:
+        parser.error("which FOLDER?")
+    if options.many % BATCH:
+        parser.error(f"--many must be a multiple of {BATCH}: so many clips are decoded together")
     if options.what == "prepare":
         prepare(options.folder)
     elif options.what == "one":
         way = options.ways[0]
         print(json.dumps(measure(way, options.folder, options.threads, options.many, options.few)))
     else:
-        table(options)
+        run(options)
 
 
-def table(options: argparse.Namespace) -> None:
-    load = os.getloadavg()[0]
-    machine = (f"memory is read at {memory_rate(options.threads) / 1e9:.1f} GB/s, int8 products "
-               f"reach {product_rate(options.threads) / 1e12:.2f} TOP/s")  # fmt: skip
-    print(machine, file=sys.stderr)
-    results = {}
-    for way in options.ways:
-        command = [sys.executable, __file__, "one", str(options.folder), "--ways", way,
-                   "--threads", str(options.threads), "--many", str(options.many),
-                   "--few", str(options.few)]  # fmt: skip
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"{way}: {done.stderr.strip()}")
-        results[way] = json.loads(done.stdout.splitlines()[-1])
-        print(f"{way}: {results[way]}", file=sys.stderr)
-    print(f"ARK-ASR-0.6B geometry, random weights; {processor()}, {options.threads} threads, "
-          f"load before {load:.1f}, {platform.system()}, Python {platform.python_version()}\n"
-          f"{machine} before the run\n"
-    )  # fmt: skip
-    columns = ("way", "load s", "first token s", "10 s clip s", "RTF", "30 s clip s", "RTF",
-               "10 minutes s", "RTF", "peak GB")  # fmt: skip
-    print("".join(f"{title:>14}" for title in columns))
-    for way, found in results.items():
-        cells = (way, f"{found['load']:.2f}", f"{found['first 10']:.2f}",
-                 f"{found['total 10']:.2f}", f"{found['total 10'] / 10:.3f}",
-                 f"{found['total 30']:.2f}", f"{found['total 30'] / 30:.3f}",
-                 f"{found['ten minutes']:.1f}", f"{found['ten minutes'] / 600:.3f}",
-                 f"{found['peak'] / 1e9:.2f}")  # fmt: skip
-        print("".join(f"{cell:>14}" for cell in cells))
-    if "int8" in results:
-        best = results["int8"]
-        for way in options.ways[1:]:
-            ratios = [results[way][task] / best[task]
-                      for task in ("total 10", "total 30", "ten minutes")]  # fmt: skip
-            print(f"\n{way} takes {', '.join(f'{r:.1f}' for r in ratios)} times as long as int8 "
-                  "(10 s, 30 s, ten minutes)", end="")  # fmt: skip
-    print(
-        f"\n\nten minutes: {CLIPS} clips; int8 and int4 measured on {options.many}, {BATCH} at a "
-        f"time, the others on {options.few} one by one, and scaled"
-    )
+def run(options: argparse.Namespace) -> None:
+    head = (f"ARK-ASR-0.6B geometry, random weights; {processor()}, {options.threads} threads, "
+            f"load before {os.getloadavg()[0]:.1f}, {platform.system()}, "
+            f"Python {platform.python_version()}")  # fmt: skip
+    figures = Figures()
+    for number in range(1, options.repeat + 1):
+        rates = {"memory": memory_rate(options.threads), "products": product_rate(options.threads)}
+        figures.add(number, MACHINE, rates)
+        print(machine_line(number, rates), file=sys.stderr)
+        for way in options.ways:
+            figures.add(number, way, measured_apart(way, options))
+            print(f"{way}: {figures.rounds[number][way]}", file=sys.stderr)
+    scaled = (f"ten minutes: {CLIPS} clips; int8 and int4 measured on {options.many}, {BATCH} at a "
+              f"time, the others on {options.few} one by one, and scaled")  # fmt: skip
+    text = "\n".join([head, "", table(figures), "", scaled, "", *figures.raw()])
+    print(text)
+    options.results.write_text(text + "\n")
+    draw(figures, options.picture)
+
+
+def measured_apart(way: str, options: argparse.Namespace) -> dict[str, float]:
+    """One way in a process of its own, whose peak memory is its own, too."""
+    command = [sys.executable, __file__, "one", str(options.folder), "--ways", way,
+               "--threads", str(options.threads), "--many", str(options.many),
+               "--few", str(options.few)]  # fmt: skip
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{way}: {done.stderr.strip()}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 if __name__ == "__main__":
