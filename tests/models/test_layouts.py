@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from ark_asr.errors import ModelFormatError
+from ark_asr.errors import ModelFormatError, ModelNotFoundError
 from ark_asr.models.layouts import LAYOUTS, Kind, layout_of
 
 EXAMPLES = {
@@ -53,6 +53,13 @@ def test_nothing_known(tmp_path):
     (tmp_path / "model.safetensors").mkdir()  # a folder is no file
     with pytest.raises(ModelFormatError, match=r"not a model folder.*ark_asr\.json.*llm_kv"):
         layout_of(make(tmp_path, "config.json tokenizer.json"))
+
+
+def test_no_folder(tmp_path):
+    (tmp_path / "file").touch()
+    for name, found in (("file", "not a folder"), ("nothing", "not there")):
+        with pytest.raises(ModelNotFoundError, match=rf"{name}: {found}$"):
+            layout_of(tmp_path / name)
 
 
 def test_two_at_once(tmp_path):

@@ -11,7 +11,7 @@ from fnmatch import filter as matching
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ark_asr.errors import ModelFormatError
+from ark_asr.errors import ModelFormatError, ModelNotFoundError
 from ark_asr.models.config import CONFIG_FILE
 from ark_asr.models.package import MANIFEST_FILE
 from ark_asr.models.weights import INDEX_FILE, WEIGHTS_FILE
@@ -71,9 +71,14 @@ def layout_of(folder: Path) -> Layout:
     """The layout of a folder.
 
     Raises:
+        ModelNotFoundError: It is not there, or not a folder.
         ModelFormatError: It holds no model that is known, parts of one, or several, or a link leads
             out of it.
     """
+    if not folder.is_dir():
+        raise ModelNotFoundError(
+            f"{folder}: " + ("not a folder" if folder.exists() else "not there")
+        )
     files = [path for path in folder.iterdir() if path.is_file()]
     for path in files:
         _check_link(path)
