@@ -88,6 +88,16 @@ def test_past_the_end_of_a_recording_is_one_line(hello):
     assert result.stderr.count("\n") == 1
 
 
+def test_a_damaged_recording_says_where(hello, tmp_path):
+    half = tmp_path / "half.flac"
+    half.write_bytes(hello.read_bytes()[:40_000])
+    result = run(half)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("there was")
+    assert result.stderr.startswith(f"ark-asr: {half}: damaged at second 1.8 (")
+    assert result.stderr.count("\n") == 1
+
+
 def test_an_output_that_cannot_be_written_is_one_line(hello, tmp_path):
     result = run(hello, "--output", tmp_path)
     assert result.exit_code == 2

@@ -304,7 +304,7 @@ def test_with_another_option_it_does_not_go_on(program, tmp_path):
     program(*arguments, says=["one", "two", "three"], interrupted_at=1)
     result = program(*arguments, "--context", "4", says=["one", "two", "three"])
     assert result.exit_code == 2
-    assert "was begun with another options" in result.stderr
+    assert "was begun with other options" in result.stderr
 
 
 def test_readings_are_in_json(program, tmp_path):

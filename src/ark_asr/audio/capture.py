@@ -26,13 +26,26 @@ BLOCK_SECONDS = 0.1
 _BYTES = 2  # of a sample of a pipe
 
 
-def file_blocks(source: Source, *, begin: float | None = None) -> Iterator[FloatArray]:
-    """A recording in blocks of a tenth of a second, as fast as it can be decoded."""
+def file_blocks(
+    source: Source,
+    *,
+    begin: float | None = None,
+    damaged: Callable[[str], object] = lambda _line: None,
+) -> Iterator[FloatArray]:
+    """A recording in blocks of a tenth of a second, as fast as it can be decoded.
+
+    Args:
+        source: As for `Recognizer.transcribe`.
+        begin: First second.
+        damaged: Told at the end, one line for each damaged place; what could be decoded has come.
+    """
     step = round(BLOCK_SECONDS * SAMPLE_RATE)
     with open_audio(source, begin=begin) as sound:
         for block in sound:
             for first in range(0, len(block.samples), step):
                 yield block.samples[first : first + step]
+        for line in sound.warnings:
+            damaged(line)
 
 
 def pcm_blocks(pipe: BinaryIO, rate: int) -> Iterator[FloatArray]:

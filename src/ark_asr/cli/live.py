@@ -122,7 +122,8 @@ def _source(
         return stack.enter_context(closing(Microphone(device))), True
     if input_ == "-":
         return pcm_blocks(sys.stdin.buffer, rate), realtime is not False
-    blocks = file_blocks(input_, begin=None if begin is None else parse_time(begin))
+    start = None if begin is None else parse_time(begin)
+    blocks = file_blocks(input_, begin=start, damaged=say)
     first = next(blocks, None)  # what is wrong with a file shows before the model is loaded
     if first is None:
         raise AudioError(f"{input_}: has no sound after --begin")

@@ -21,6 +21,7 @@ from ark_asr.pipeline.drift import Said
 from ark_asr.types import Alternative, Segment, TranscribeOptions, Word
 
 _KIND = "ark-asr-journal"
+_OTHER = {"options": "other options", "program": "another version of the program"}
 _VERSION = 1
 
 
@@ -119,8 +120,8 @@ class Journal:
         changed = [name for name, value in expected.items() if head.get(name) != value]
         if changed:
             raise OptionError(
-                f"{self.path}: was begun with another {changed[0]}; go on with the same one, or "
-                "remove the file to begin anew"
+                f"{self.path}: was begun with {_OTHER.get(changed[0], 'another ' + changed[0])}; "
+                "go on as it was begun, or remove the file to begin anew"
             )
 
     def _unknown(self) -> OptionError:
