@@ -1,9 +1,10 @@
 """Requests per second and latency: vLLM with the plug-in against this package's own server.
 
-Both are started in turn on the same model (float32 checkpoint; int8 package), and are sent the same
-clips by 1, 4 and 16 clients at once. What the host does before the model (log-mel and prompt) is
-timed by itself and compared with the processor time that a request takes in all of the server's
-processes, which other work on the machine changes least. In the environment of `make test-vllm`::
+Both are started in turn on the same model (float32 checkpoint; int8 package), and are sent the
+same clips by 1, 4, 16 and 32 clients at once. What the host does before the model (log-mel and
+prompt) is timed by itself and compared with the processor time that a request takes in all of the
+server's processes, which other work on the machine changes least. In the environment of
+`make test-vllm`::
 
     .venv-vllm/bin/python benchmarks/vllm_serving.py --seconds 20
 
@@ -73,13 +74,18 @@ def processor_time(pid):
     return sum(one.user + one.system for one in times)
 
 
-def send(url, clip):
+def send(http, clip):
     """Seconds that one transcription took."""
     begun = time.perf_counter()
     with clip.open("rb") as file:
-        answer = httpx.post(f"{url}/v1/audio/transcriptions", files={"file": file}, timeout=300)
+        answer = http.post("/v1/audio/transcriptions", files={"file": file})
     answer.raise_for_status()
     return time.perf_counter() - begun
+
+
+def connected(url):
+    """A client, kept for all that is sent: `httpx.post` would read all certificates each time."""
+    return httpx.Client(base_url=url, timeout=300)
 
 
 def load(url, clients, seconds):
@@ -88,8 +94,9 @@ def load(url, clients, seconds):
 
     def client(first):
         clips, took = cycle(CLIPS[first:] + CLIPS[:first]), []
-        while time.perf_counter() < until:
-            took.append(send(url, next(clips)))
+        with connected(url) as http:
+            while time.perf_counter() < until:
+                took.append(send(http, next(clips)))
         return took
 
     begun = time.perf_counter()
@@ -118,7 +125,7 @@ def before_the_model(repeats=20):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=20, help="for each number of clients")
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 32])
     options = parser.parse_args()
     audio = statistics.mean(load_audio(clip).duration for clip in CLIPS)
     busy = " ".join(f"{one:.1f}" for one in os.getloadavg())
@@ -134,7 +141,8 @@ def main():
     alone = {}
     for name, (command, health) in servers.items():
         with serving(*command, health=health) as (url, used):
-            send(url, CLIPS[0])
+            with connected(url) as http:
+                send(http, CLIPS[0])
             for clients in options.clients:
                 before = used()
                 rate, took = load(url, clients, options.seconds)
