@@ -2,6 +2,12 @@
 
 Two ways: espeak-ng reports the sample at which it begins each word and each pause; and recordings
 of single words are joined, with their own silence cut off and a gap of known length between them.
+
+Where a joined word begins and ends is a matter of how weak a sound still belongs to it, because its
+recording holds breath and room noise of its own. So the truth is kept for several limits: from the
+first to the last 10 ms that is at most 40, 35, 30 or 25 dB below the word's loudest. 40 dB is where
+the recordings are cut before they are joined: all of the word is inside, and more than the word. At
+25 dB breath is outside, and so are weak consonants at its edges. The true edge is between the two.
 """
 
 from __future__ import annotations
@@ -24,7 +30,9 @@ LONGEST = 14.0  # seconds of a clip
 # Voices of espeak-ng; none of them was used while the alignment was tuned.
 VOICES = ("en-gb-scotland", "en-029", "en-us-nyc", "en-gb-x-gbcwmd", "en-us+f4", "en-029+f3",
           "en-us+m6", "en-gb-x-rp+m2", "en-us+belinda", "en-us+grandpa")  # fmt: skip
-_TRIM_DB = 40.0  # below the loudest 10 ms of a single word: silence around it
+# Below the loudest 10 ms of a single word: what counts as the word. The first is where it is cut.
+LIMITS_DB = (40, 35, 30, 25)
+EXACT = 0  # said by the synthesiser
 _NOISE = 1e-3  # floor in the gaps
 
 
@@ -39,14 +47,14 @@ class Truth:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """Sound, its text, and its words."""
+    """Sound, and its words by the limit of their truth in dB: the same ones, with other times."""
 
     audio: Audio
-    words: tuple[Truth, ...]
+    truths: dict[int, tuple[Truth, ...]]
 
     @property
     def text(self) -> str:
-        return " ".join(word.text for word in self.words)
+        return " ".join(word.text for word in next(iter(self.truths.values())))
 
 
 class _Id(ctypes.Union):
@@ -118,7 +126,7 @@ class Espeak:
             end = min((p for p in self._pauses if start < p <= following), default=following)
             words.append(Truth(word, start / self._rate, end / self._rate))
         sound = soxr.resample(samples / np.float32(65536), self._rate, RATE).astype(np.float32)
-        return Clip(Audio(sound, RATE), tuple(words))
+        return Clip(Audio(sound, RATE), {EXACT: tuple(words)})
 
 
 def espeak_clips(sentences: Sequence[str], seed: int = 0) -> Iterator[Clip]:
@@ -160,24 +168,33 @@ def joined_clips(recordings: dict[str, list[tuple[str, Path]]], count: int, seed
     for number in range(count):
         own = recordings[speakers[number % len(speakers)]]
         parts = [_gap(rng)]
-        words: list[Truth] = []
+        words: dict[int, list[Truth]] = {limit: [] for limit in LIMITS_DB}
         for index in rng.integers(0, len(own), int(rng.integers(3, 9))):
             text, path = own[index]
             sound = trimmed(load_audio(path, sample_rate=RATE).samples)
             start = sum(map(len, parts)) / RATE
             if start + len(sound) / RATE > LONGEST:
                 break
-            words.append(Truth(text, start, start + len(sound) / RATE))
+            for limit in LIMITS_DB:
+                first, end = loud(sound, limit)
+                words[limit].append(Truth(text, start + first / RATE, start + end / RATE))
             parts += [sound * np.float32(0.5 / np.abs(sound).max()), _gap(rng)]
-        yield Clip(Audio(np.concatenate(parts).astype(np.float32), RATE), tuple(words))
+        audio = Audio(np.concatenate(parts).astype(np.float32), RATE)
+        yield Clip(audio, {limit: tuple(found) for limit, found in words.items()})
 
 
 def trimmed(samples: FloatArray) -> FloatArray:
     """Without the silence around it."""
+    first, end = loud(samples, LIMITS_DB[0])
+    return samples[first:end]
+
+
+def loud(samples: FloatArray, below: float) -> tuple[int, int]:
+    """Start and end, in samples, of what is less than ``below`` dB under the loudest 10 ms."""
     step = RATE // 100
     power = (samples[: len(samples) // step * step].reshape(-1, step) ** 2).mean(axis=1)
-    loud = np.flatnonzero(10 * np.log10(power + 1e-12) > 10 * np.log10(power.max()) - _TRIM_DB)
-    return samples[loud[0] * step : (loud[-1] + 1) * step]
+    found = np.flatnonzero(10 * np.log10(power + 1e-12) > 10 * np.log10(power.max()) - below)
+    return int(found[0]) * step, int(found[-1] + 1) * step
 
 
 def with_noise(clip: Clip, snr: float, seed: int) -> Clip:
@@ -186,7 +203,7 @@ def with_noise(clip: Clip, snr: float, seed: int) -> Clip:
     samples = clip.audio.samples
     level = np.sqrt((samples**2).mean()) * 10 ** (-snr / 20)
     noisy = samples + rng.normal(0, level, len(samples)).astype(np.float32)
-    return Clip(Audio(noisy, RATE), clip.words)
+    return Clip(Audio(noisy, RATE), clip.truths)
 
 
 def _gap(rng: np.random.Generator) -> FloatArray:

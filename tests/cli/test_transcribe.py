@@ -351,3 +351,16 @@ def test_hot_words_and_an_instruction_reach_the_road(program, tmp_path, monkeypa
     (options,) = seen
     assert options.hotwords == ("Čapek :2", "Ljubljana")
     assert (options.hotword_boost, options.instruction) == (0.7, "Write numbers as words.")
+
+
+def test_who_stops_reading_ends_it_without_a_word(root):
+    sample = str(root / "samples" / "hello.flac")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ark_asr", "transcribe", sample, "nothing.flac"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, errors = process.communicate(timeout=300)
+    assert (errors, process.returncode) == (b"", 1)

@@ -70,8 +70,9 @@ def transcribe(
         str | None,
         typer.Option(
             metavar="NAME|URL",
-            help="onnx, torch, torch:cuda, vllm (extras 'torch', 'vllm'), or the URL of a vLLM "
-            "server. [default: what fits the model]",
+            help="onnx, torch, torch:cuda, torch-compile:cuda (the first batch of each shape waits "
+            "for a compiler), vllm (extras 'torch', 'vllm'), or the URL of a vLLM server. "
+            "[default: what fits the model]",
         ),
     ] = None,
     vad: Annotated[
@@ -182,6 +183,8 @@ def transcribe(
                         _channels(recognizer, source, options, outputs, quiet=quiet)
                     else:
                         _one(recognizer, source, options, outputs, find, resume=resume, quiet=quiet)
+                except BrokenPipeError:  # nobody reads any more: no use in the other recordings
+                    raise
                 except (ArkError, OSError) as error:
                     codes.add(NOT_UNDERSTOOD if isinstance(error, TroubleError) else BAD_INPUT)
                     say(str(error))
