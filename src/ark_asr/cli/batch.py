@@ -99,7 +99,8 @@ def batch(
         str | None,
         typer.Option(
             metavar="NAME|URL",
-            help="onnx, torch, vllm (extras 'torch', 'vllm') or the URL of a vLLM server [default: "
+            help="onnx, torch, torch:cuda, torch-compile:cuda (the first batch of each shape waits "
+            "for a compiler), vllm (extras 'torch', 'vllm') or the URL of a vLLM server [default: "
             "what fits the model]; ray, ray:onnx or ray:torch (extra 'batch') for many machines.",
         ),
     ] = None,

@@ -48,7 +48,8 @@ Engine = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|URL",
-        help="onnx, torch, torch:cuda, vllm, or the URL of a vLLM server. [default: what fits]",
+        help="onnx, torch, torch:cuda, torch-compile:cuda (the first batch of each shape waits for "
+        "a compiler), vllm, or the URL of a vLLM server. [default: what fits]",
     ),
 ]
 Threads = Annotated[int | None, typer.Option(metavar="N", help="CPU threads. [default: all cores]")]

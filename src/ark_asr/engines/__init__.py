@@ -43,19 +43,21 @@ def open_model(
 
     Args:
         folder: What ``resolve`` found.
-        engine: As for `load_engine`; or ``torch:DEVICE`` (``torch:cuda``), ``vllm``, or the URL of
-            a vLLM server that serves this model.
+        engine: As for `load_engine`; or ``torch:DEVICE`` (``torch:cuda``), ``torch-compile:DEVICE``
+            (see `ark_asr.engines.torch_steps.CompiledSteps`), ``vllm``, or the URL of a vLLM server
+            that serves this model.
         threads: As for `load_engine`; vLLM has settings of its own for that.
 
     Raises:
         ModelError: The server does not answer, or serves another model.
         ModelFormatError: As for `load_engine`; PyTorch and vLLM run checkpoints.
         MissingExtraError: PyTorch or vLLM is not installed.
-        OptionError: As for `load_engine`; there is no such device; or ``threads`` is given to vLLM.
+        OptionError: As for `load_engine`; there is no such device; nothing can be compiled for it;
+            or ``threads`` is given to vLLM.
     """
     name, _, device = (engine or "").partition(":")
-    if name == "torch" and device:
-        return _on_device(folder, device, threads)
+    if name in ("torch", "torch-compile") and device:
+        return _on_device(folder, device, threads, compiled=name == "torch-compile")
     if not batches_itself(engine):
         return load_model(folder, engine, threads)
     if threads is not None:
@@ -135,13 +137,13 @@ def load_engine(
 
 
 def _on_device(
-    folder: ModelFolder, device: str, threads: int | None
+    folder: ModelFolder, device: str, threads: int | None, *, compiled: bool
 ) -> tuple[AnyEngine, TextCodec]:
     if folder.kind != "checkpoint":
         raise ModelFormatError(f"{folder.path}: is a {folder.kind}; PyTorch runs checkpoints")
     from ark_asr.engines.torch_writer import TorchWriter
 
-    loaded = TorchWriter.load(folder.path, device, threads=threads)
+    loaded = TorchWriter.load(folder.path, device, threads=threads, compiled=compiled)
     return loaded, loaded.tokenizer
 
 

@@ -22,11 +22,12 @@ from ark_asr.types import Hypothesis, StopReason
 
 try:
     import torch
+    from torch.nn import functional
 except ImportError:  # pragma: no cover - the test environment has it
     raise MissingExtraError("The PyTorch engine", "torch") from None
 
 from ark_asr.engines.torch import padded_ids, padded_mels, set_threads
-from ark_asr.modeling.decoder import KeyValueCache
+from ark_asr.engines.torch_steps import CompiledSteps, Steps
 from ark_asr.modeling.model import ArkForConditionalGeneration
 
 
@@ -36,30 +37,40 @@ class TorchWriter(CheckpointWriter):
     Args:
         model: It, on the device.
         tokenizer: Of the same checkpoint.
+        compiled: Compile the decoding step for each shape of batch; see `CompiledSteps`.
+
+    Raises:
+        OptionError: Nothing can be compiled here.
     """
 
-    def __init__(self, model: ArkForConditionalGeneration, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, model: ArkForConditionalGeneration, tokenizer: Tokenizer, *, compiled: bool = False
+    ) -> None:
         super().__init__(tokenizer, model.config.decoder.max_positions)
         self.model = model
+        self._steps = (CompiledSteps if compiled else Steps)(model, self.output_ids.tolist())
         self._log_mel = LogMel(tokenizer.features)
         self._like = model.lm_head.weight
-        self._columns = self._on_device(self.output_ids)
         self._stop_ids = self._on_device(sorted(tokenizer.stop_ids))
         self._one_at_a_time = threading.Lock()
 
     @classmethod
-    def load(cls, folder: str | Path, device: str, *, threads: int | None = None) -> TorchWriter:
+    def load(
+        cls, folder: str | Path, device: str, *, threads: int | None = None, compiled: bool = False
+    ) -> TorchWriter:
         """Open a checkpoint folder: in float32 on a CPU, else in bfloat16.
 
         Args:
             folder: Folder with ``config.json``, tokenizer and safetensors weights.
             device: As PyTorch spells it, for example ``cuda`` or ``cuda:1``.
             threads: Threads of PyTorch, for the whole process; ``None`` leaves its choice.
+            compiled: As for the class.
 
         Raises:
             ModelNotFoundError: A file is missing.
             ModelFormatError: A file is not what it must be.
-            OptionError: There is no such device here, or ``threads`` makes no sense.
+            OptionError: There is no such device here, or nothing can be compiled for it, or
+                ``threads`` makes no sense.
         """
         try:
             torch.empty(1, device=device)
@@ -69,7 +80,7 @@ class TorchWriter(CheckpointWriter):
         set_threads(threads)
         dtype = torch.float32 if device == "cpu" else torch.bfloat16
         model = ArkForConditionalGeneration.load(folder, dtype, device)
-        return cls(model, Tokenizer.load(folder, model.config))
+        return cls(model, Tokenizer.load(folder, model.config), compiled=compiled)
 
     def write(
         self, asks: Sequence[Ask], cancelled: Sequence[Callable[[], bool]]
@@ -84,7 +95,7 @@ class TorchWriter(CheckpointWriter):
     def close(self) -> None:
         """Give back memory, when nobody writes any more."""
         with self._one_at_a_time:
-            del self.model, self._like, self._columns, self._stop_ids
+            del self.model, self._steps, self._like, self._stop_ids
 
     def _embed(self, asks: Sequence[Ask]) -> tuple[torch.Tensor, list[list[int]]]:
         """Audio embeddings ``[rows, slots, hidden]`` and the ids of the prompts."""
@@ -107,15 +118,16 @@ class TorchWriter(CheckpointWriter):
     ) -> list[Hypothesis]:
         rows, lengths = len(prompts), [len(prompt) for prompt in prompts]
         ids = padded_ids(prompts, self.tokenizer.config.pad_token_id)
-        cache = KeyValueCache(
-            self.tokenizer.config.decoder, rows, max(lengths) + max(limits), self._like
-        )
+        cache = self._steps.cache(rows, max(lengths) + max(limits))
         places = torch.arange(ids.shape[1], device=self._like.device).expand(rows, -1)
         embeds = self.model.embed_prompt(self._on_device(ids), audio)
-        positions, most = self._on_device(lengths), self._on_device(limits)
-        hidden = self.model.decode(embeds, places, cache)
-        hidden = hidden[self._on_device(range(rows)), positions - 1]
-        over = torch.zeros_like(positions, dtype=torch.bool)
+        hidden = self.model.decode(embeds, places, cache.part(rows, ids.shape[1]))
+        ends = self._on_device(lengths)
+        token, logprob = self._steps.choose(hidden[self._on_device(range(rows)), ends - 1])
+        spare = (0, len(cache.keys[0]) - rows)  # rows of the cache that nobody needs
+        token, positions = functional.pad(token, spare), functional.pad(ends, spare)
+        logprob, most = functional.pad(logprob, spare), self._on_device(limits)
+        over = torch.zeros_like(most, dtype=torch.bool)
         gone: dict[int, int] = {}  # tokens that a row had when nobody waited for it any more
         tokens, logprobs = [], []
         for count in range(max(limits)):
@@ -125,15 +137,12 @@ class TorchWriter(CheckpointWriter):
                 over[left] = True
             if bool(over.all()):
                 break
-            logits = self.model.lm_head(hidden)[:, self._columns].float()
-            best, column = logits.max(-1)
-            token = self._columns[column]
-            tokens.append(token)
-            logprobs.append(best - logits.logsumexp(-1))
-            over |= torch.isin(token, self._stop_ids) | (count + 1 >= most)
-            step = self.model.embed_prompt(token[:, None], None)
-            hidden = self.model.decode(step, positions[:, None], cache)[:, -1]
-            positions += 1
+            if count:
+                token, logprob = self._steps(token, positions, cache)
+                positions += 1
+            tokens.append(token[:rows])
+            logprobs.append(logprob[:rows])
+            over |= torch.isin(token[:rows], self._stop_ids) | (count + 1 >= most)
         if not tokens:
             return [Hypothesis((), (), "cancelled") for _ in prompts]
         chosen: list[list[int]] = torch.stack(tokens, 1).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import cast
 
 import torch
@@ -33,6 +34,13 @@ class KeyValueCache:
         for store, new in ((self.keys[layer], key), (self.values[layer], value)):
             store[rows, :, positions] = new.transpose(1, 2).to(store.dtype)
         return self.keys[layer], self.values[layer]
+
+    def part(self, rows: int, length: int) -> KeyValueCache:
+        """The first rows and positions; what is written there is written here."""
+        part = copy(self)
+        part.keys = [keys[:rows, :, :length] for keys in self.keys]
+        part.values = [values[:rows, :, :length] for values in self.values]
+        return part
 
     def select(self, rows: Tensor) -> None:
         """Make row ``i`` what row ``rows[i]`` was, int64 ``[new batch]``."""
