@@ -47,8 +47,67 @@ TEACHER = vocabulary(END, b"b", b" a", b"bb", b"a", None, END, b"c")
 
 
 def test_twins_stand_for_the_same_bytes():
-    assert STUDENT.twins(TEACHER) == {0: 4, 1: 1, 4: 2, 6: 7}
-    assert STUDENT.twins(TEACHER, lead=b" ") == {0: 2}
+    assert TEACHER.read_as(STUDENT) == {4: 0, 1: 1, 2: 4, 7: 6}
+    assert TEACHER.read_as(STUDENT, lead=b" ") == {2: 0}
+
+
+def test_a_teacher_in_plain_words():
+    written = vocabulary(
+        b" Hello", b" hello", b",", b" ...", b" ", b"'s", b"\xc3", b" \xc3\x84h", END
+    )
+    assert written.plain().pieces == (
+        b" hello", b" hello", None, None, b" ", b"'s", b"\xc3", b" \xc3\xa4h", None,
+    )  # fmt: skip
+    assert written.plain().end_ids == written.end_ids
+
+
+CASED = vocabulary(b"a", b"A", END, b".", b" A", b" ab", b"b", b" x")
+
+
+def test_ids_that_say_the_same_in_plain_words_are_one():
+    bridge = Bridge(STUDENT, Answers(CASED.plain(), lead=b" "), "cpu")
+    logits = torch.tensor([[0.1, 0.7, -1.0, 3.0, 0.4, 2.0, 0.3, -0.5]] * 2)
+    said = logits[0].exp().tolist()
+    within = bridge.bring([Scores(logits)], [[Pair(1, 1)]])
+    row = within.target.logits[0].exp()
+    assert row[0].item() == pytest.approx(said[0] + said[1], rel=1e-5)  # a, A
+    assert row[4].item() == pytest.approx(said[4], rel=1e-5)  # " A" is " a"
+    assert within.target.shared[0].tolist() == [True, True, False, False, True, True, False]
+    # The full stop counts as nothing that could be said; " ab" and " x" have no twin.
+    text = sum(said) - said[3]
+    assert within.share.item() == pytest.approx(1 - (said[5] + said[7]) / text, rel=1e-5)
+    first = bridge.bring([Scores(logits)], [[Pair(0, 0)]]).target
+    assert first.shared[0].tolist() == [True, False, True, False, False, True, False]
+    assert first.logits[0, 2] == 2.0  # " ab" is "ab" there
+
+
+def cut(text):
+    """The student's tokens, the longest first."""
+    ids = []
+    while text:
+        fits = [i for i, p in enumerate(STUDENT.pieces) if p and text.encode().startswith(p)]
+        if not fits:
+            return ids
+        ids.append(max(fits, key=lambda i: len(STUDENT.pieces[i])))
+        text = text[len(STUDENT.pieces[ids[-1]]) :]
+    return ids
+
+
+def test_the_first_piece_of_a_longer_word_stands_for_it():
+    bridge = Bridge(STUDENT, Answers(CASED, lead=b" "), "cpu", cut)
+    logits = torch.arange(8.0).repeat(2, 1)
+    said = logits[0].exp()
+    within = bridge.bring([Scores(logits)], [[Pair(1, 1)]])
+    # " ab" begins with " a"; " x", " A" and "A" begin with nothing that the student has.
+    assert within.target.logits[0, 4].item() == pytest.approx(5.0)
+    assert within.target.shared[0].tolist() == [True, True, False, False, True, True, False]
+    lost = said[1] + said[3] + said[4] + said[7]
+    assert within.share.item() == pytest.approx(1 - (lost / said.sum()).item(), rel=1e-5)
+    first = bridge.bring([Scores(logits)], [[Pair(0, 0)]]).target
+    assert first.logits[0, 2] == 5.0  # "ab" in one
+    both = Bridge(STUDENT, Answers(vocabulary(b" a", b" ab", b" ac", END)), "cpu", cut)
+    target = both.bring([Scores(logits[:, :4])], [[Pair(1, 1)]]).target
+    assert target.logits[0, 4].item() == pytest.approx(said[:3].sum().log().item(), rel=1e-5)
 
 
 def test_an_answer_is_brought_over_id_by_id():

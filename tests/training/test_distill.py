@@ -265,6 +265,15 @@ def test_another_vocabulary(material, tmp_path):
     assert all(p.grad.isfinite().all() for p in run.model.parameters() if p.grad is not None)
     assert run.model.lm_head.weight.grad.abs().max() > 0
 
+    # What it says in other letters, or in longer pieces, is not lost with these two.
+    lesson += "\nmatch = 'first-piece'"
+    path = recipe(material, tmp_path / "run", teacher=f"{teacher}\nplain = true", lesson=lesson)
+    _, other = lesson_of(path)
+    assert other.teacher.vocabulary == taught.teacher.vocabulary.plain()
+    _, found = distill.losses(run, dataclasses.replace(other, model=run.model), batch)
+    assert found.places == tally.places
+    assert found.share / found.paired > tally.share / tally.paired
+
 
 def test_a_silent_student_is_told_how_to_begin(material, tmp_path, monkeypatch):
     class Ends:
@@ -328,6 +337,7 @@ def test_a_recipe_inherits_from_the_checkpoint_it_starts_from(material, tmp_path
         ("on_policy = 0.5", "together 1"),
         ("divergence = 'sideways'", "one of forward"),
         ("temperature = 0.0", "temperature is more"),
+        ("match = 'rhymes'", "one of twins"),
         ("arithmetic = 'published'\ntop_k = 0", "whole vocabulary"),
         ("arithmetic = 'published'\nrest = 'renormalise'", "no choice of rest"),
         ("top_q = 3", "unknown top_q"),

@@ -13,14 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+import stand_ins
+from ark_asr.audio import load_audio
 from ark_asr.batch.manifests import read_manifest
 from ark_asr.cli import app
-from ark_asr.errors import ModelError, OptionError
+from ark_asr.errors import ModelError, ModelNotFoundError, OptionError
+from ark_asr.evaluation.compare.base import FAMILIES
 from ark_asr.training import label as labelling
 from ark_asr.training.data import read_manifest as read_rows
 from ark_asr.training.data import read_samples
 from ark_asr.training.label import Job, Teacher, label
 from ark_asr.training.labels import Label, Limits, agreement, objection, repeats
+from ark_asr.training.strangers import Stranger
+from ark_asr.training.validate import plain
 from ark_asr.types import TranscribeOptions
 
 GOOD = Label("a.wav", "a.wav", 2.0, 4.0, "a very good example", 0.9, second="a very good example")
@@ -216,6 +221,68 @@ def test_a_server_that_fails_stops_the_run_and_one_that_objects_does_not(tmp_pat
         with pytest.raises(OptionError, match="another teacher"):  # another address
             label(job, resume=True)
         assert server.asked == []
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory):
+    """A folder of a Whisper with random weights."""
+    return stand_ins.whisper(tmp_path_factory.mktemp("stranger") / "tiny")
+
+
+def test_a_model_of_another_family_is_a_teacher(tmp_path, manifest, whisper):
+    """It writes what the adapter of the comparison writes; the second pass hears its clips."""
+    teacher = Teacher(f"whisper:{whisper}", language="de")
+    short = [dataclasses.replace(manifest[0], end=1.5), manifest[1]]
+    job = Job(short, tmp_path / "l.jsonl", teacher, Teacher(), threads=1, plain=True,
+              limits=Limits(max_rate=1e6, min_rate=0.0, repeats=10**6, agreement=0.0))  # fmt: skip
+    label(job)
+    (first, gone) = map(json.loads, job.beside(".first.jsonl").read_text().splitlines())
+    assert "gone.flac" in gone["error"]
+    (segment,) = first["segments"]
+    sound = load_audio(manifest[0].path, begin=segment["start"], end=segment["end"]).samples
+    expected = FAMILIES["whisper"].load(str(whisper), 1, "fp32").hear(sound, "de")
+    assert segment["text"] == expected
+    assert segment["confidence"] is None
+    (dropped, *_) = map(json.loads, job.beside(".dropped.jsonl").read_text().splitlines())
+    rows = [json.loads(line) for line in job.output.read_text().splitlines()]
+    for row in [dropped, *rows]:
+        assert row["text_norm"] == plain(row["text"])
+        assert row["teacher"].startswith("whisper:tiny@")
+    provenance = json.loads(job.beside(".provenance.json").read_text())
+    assert provenance["passes"]["first"]["options"] == {"language": "de"}
+    assert provenance["passes"]["first"]["sha256"] == labelling.hash_folder(whisper)
+    told = dataclasses.replace(job, teacher=Teacher(f"whisper:{whisper}", language="en"))
+    with pytest.raises(OptionError, match="first pass was another teacher"):
+        label(told, resume=True)
+
+
+def test_another_family_is_not_asked_for_what_it_cannot_do(tmp_path, manifest, whisper):
+    name = f"whisper:{whisper}"
+    beam = TranscribeOptions(beam_size=4)
+    for wrong in (
+        lambda: Teacher(name, beam),
+        lambda: Teacher("http://x/v1", beam),
+        lambda: Teacher("ark-mini", language="en"),
+        lambda: Job(manifest, tmp_path / "l.jsonl", Teacher(name), workers=2),
+        lambda: Stranger(FAMILIES["cohere-asr"], str(whisper), "", 1),
+        lambda: Stranger(FAMILIES["parakeet"], str(whisper), "en", 1),
+    ):
+        with pytest.raises(OptionError):
+            wrong()
+    with pytest.raises(ModelNotFoundError, match="nowhere: no such folder"):
+        label(Job(manifest, tmp_path / "l.jsonl", Teacher("whisper:nowhere")))
+    with pytest.raises(ModelError, match="processing class"):
+        label(Job(manifest, tmp_path / "m.jsonl", Teacher(f"whisper:{tmp_path}")))
+
+
+def test_what_a_manifest_says_of_its_own_text_is_not_said_of_the_label(tmp_path, root):
+    row = {"audio": "samples/hello.flac", "text": "Wrong!", "text_norm": "wrong"}
+    path = tmp_path / "in.jsonl"
+    path.write_text(json.dumps(row))
+    job = Job(read_manifest(str(path), audio_root=root), tmp_path / "l.jsonl", Teacher(), threads=1)
+    label(job)
+    (row,) = read_rows(job.output)
+    assert "wrong" not in row.text
 
 
 def test_offline_means_no_server(tmp_path, manifest, monkeypatch):

@@ -6,6 +6,7 @@ import base64
 import http.server
 import io
 import json
+import runpy
 import threading
 import wave
 
@@ -14,15 +15,19 @@ import pytest
 import torch
 
 import checkpoints
+import real_whisper
 import tiny_teachers
 from ark_asr.audio import LogMel, load_audio
 from ark_asr.errors import ModelError, ModelFormatError, ModelNotFoundError, OptionError
+from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.training.bridge import Bridge
 from ark_asr.training.divergence import NEVER
 from ark_asr.training.teachers import load_teacher
-from ark_asr.training.teachers.ark import ArkTeacher
+from ark_asr.training.teachers.ark import ArkTeacher, ark_vocabulary
 from ark_asr.training.teachers.config import TeacherConfig
 from ark_asr.training.teachers.qwen3_asr import Qwen3AsrTeacher
 from ark_asr.training.teachers.whisper import WhisperTeacher
+from ark_asr.training.validate import plain
 
 SOUNDS = [
     np.random.default_rng(i).standard_normal(n).astype(np.float32) * 0.1
@@ -287,3 +292,32 @@ def test_the_small_model_prefers_what_was_said(root):
     wrong = teacher.score(sounds[::-1], texts)
     for text, one, two in zip(texts, right, wrong, strict=True):
         assert mean_logprob(text, one) > mean_logprob(text, two) + 1
+
+
+def test_a_real_whisper_prefers_what_was_said_and_can_teach_plain_words(tmp_path, root):
+    """Whisper tiny.en beside the ids of ark-mini, which writes lower case and no punctuation."""
+    source = real_whisper.ctranslate2_folder()
+    script = root / "recipes" / "distill-mini" / "whisper_from_ctranslate2.py"
+    runpy.run_path(str(script), run_name="tool")["convert"](source, tmp_path / "w", float32=True)
+    tokenizer = Tokenizer.load(root / "checkpoints" / "ark-mini")
+    student = ark_vocabulary(tokenizer)
+    text = (root / "samples" / "hello.txt").read_text().strip()
+    sound = load_audio(root / "samples" / "hello.flac", sample_rate=16_000).samples
+    shares = []
+    for is_plain, cut in ((False, None), (True, None), (True, tokenizer.encode)):
+        config = TeacherConfig(kind="whisper", model="w", plain=is_plain)
+        teacher = load_teacher(config, tmp_path, "cpu")
+        bridge = Bridge(student, teacher, "cpu", cut)
+        ids = tokenizer.encode(plain(text))
+        told = bridge.retell(ids)
+        (scores,) = teacher.score([sound], [told])
+        pairs = bridge.pairs(ids, told, len(scores.logits))
+        brought = bridge.bring([scores], [pairs])
+        shares.append(brought.share.mean().item())
+    assert shares == sorted(shares)
+    assert shares[-1] > 0.9
+    likeliest = brought.target.logits.argmax(-1).tolist()
+    wanted = [[*ids, bridge.end][pair.student] for pair in pairs]
+    right = [one == other for one, other in zip(likeliest, wanted, strict=True)]
+    assert right[-1]  # it ends where the text ends
+    assert sum(right) >= 0.7 * len(right)

@@ -122,10 +122,20 @@ def label(
         str | None,
         typer.Option(
             metavar="NAME|PATH|URL",
-            help="A model, or http://host:8000/v1#model: recordings are sent there. "
-            "[default: ark-mini]",
+            help="A model; FAMILY:DIR of another family of `ark-asr compare`, such as whisper:DIR; "
+            "or http://host:8000/v1#model: recordings are sent there. [default: ark-mini]",
         ),
     ] = None,
+    language: Annotated[
+        str,
+        typer.Option(metavar="TAG", help="Told to teachers of other families, if they take it."),
+    ] = "",
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain", help="Labels in lower case without punctuation too, as text_norm: learnt so."
+        ),
+    ] = False,
     beam_size: Annotated[int | None, typer.Option(metavar="N", help="Of the first pass.")] = None,
     second: Annotated[
         str | None,
@@ -173,6 +183,7 @@ def label(
             from ark_asr.training.label import Job, Teacher
             from ark_asr.training.label import label as run
             from ark_asr.training.labels import Limits
+            from ark_asr.training.strangers import family_of
         from ark_asr.batch.manifests import read_manifest
         from ark_asr.cli.batch_progress import BatchLine
         from ark_asr.types import TranscribeOptions
@@ -184,18 +195,25 @@ def label(
         limits = Limits(
             min_confidence, min_seconds, max_seconds, min_rate, max_rate, max_repeats, min_agreement
         )
+        if language and not (family_of(teacher) or family_of(second)):
+            raise OptionError("--language is told to teachers of other families: whisper:FOLDER")
+
+        def teacher_of(name: str | None, options: TranscribeOptions) -> Teacher:
+            return Teacher(name, options, language if family_of(name) else "")
+
         again = None
         if second is not None or second_beam_size is not None:
             options = TranscribeOptions(vad=None, beam_size=second_beam_size)
-            again = Teacher(second or teacher, options)
+            again = teacher_of(second or teacher, options)
         job = Job(
             read_manifest(input_, audio_root=audio_root),
             output,
-            Teacher(teacher, TranscribeOptions(vad=None, beam_size=beam_size)),
+            teacher_of(teacher, TranscribeOptions(vad=None, beam_size=beam_size)),
             again,
             limits,
             workers,
             threads,
+            plain,
         )
         line = BatchLine(show=not quiet)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +37,8 @@ class Bridge:
         student: The student's ids; it has one end.
         teacher: Who is asked.
         device: Where the comparison is made.
+        cut: How the student cuts a text. Then an id of the teacher stands for the student's first
+            token of it; without, for the one with the same bytes.
 
     Attributes:
         same: Both have the very same ids, so that the teacher can read the student's own tokens.
@@ -45,19 +47,26 @@ class Bridge:
         ModelFormatError: The two have nothing to say to each other.
     """
 
-    def __init__(self, student: Vocabulary, teacher: Teacher, device: str) -> None:
+    def __init__(
+        self, student: Vocabulary, teacher: Teacher, device: str,
+        cut: Callable[[str], Sequence[int]] | None = None,
+    ) -> None:  # fmt: skip
         self.student, self.teacher, self.device = student, teacher, device
         other = teacher.vocabulary
         self.same = student == other
         (self.end,) = student.end_ids
-        self._maps = []
-        for lead in (b"", teacher.lead):
-            twins = student.twins(other, lead)
-            to_teacher = torch.full((len(student.pieces),), -1)
-            to_teacher[list(twins)] = torch.tensor(list(twins.values()), dtype=torch.long)
-            self._maps.append(to_teacher.to(device))
-        if not (self._maps[0] >= 0).any():
+        found = [
+            other.begins(student, cut, lead) if cut else other.read_as(student, lead)
+            for lead in (b"", teacher.lead)
+        ]
+        if not found[0]:
             raise ModelFormatError("teacher and student have no piece of text in common")
+        # Within a text, and at its very beginning.
+        self._to_student = [_table(twins, len(other.pieces), device) for twins in found]
+        self._to_teacher: list[Tensor] | None = None
+        if all(len(set(twins.values())) == len(twins) for twins in found):
+            back = ({ours: theirs for theirs, ours in twins.items()} for twins in found)
+            self._to_teacher = [_table(twins, len(student.pieces), device) for twins in back]
         texts = [i for i, piece in enumerate(other.pieces) if piece or i in other.end_ids]
         self._sayable = torch.zeros(len(other.pieces), dtype=torch.bool, device=device)
         self._sayable[texts] = True
@@ -65,12 +74,9 @@ class Bridge:
     @property
     def to_student(self) -> Tensor:
         """Student id of each teacher id, int64 ``[teacher ids]``, -1 where there is none."""
-        back = torch.full((len(self.teacher.vocabulary.pieces),), -1, device=self.device)
-        ours = (self._maps[0] >= 0).nonzero()[:, 0]
-        back[self._maps[0][ours]] = ours
-        for end in self.teacher.vocabulary.end_ids:
-            back[end] = self.end
-        return back
+        found = self._to_student[0].clone()
+        found[list(self.teacher.vocabulary.end_ids)] = self.end
+        return found
 
     def retell(self, token_ids: Sequence[int]) -> list[int]:
         """A text of the student in the teacher's ids."""
@@ -101,11 +107,8 @@ class Bridge:
         at_start = torch.tensor(
             [p.teacher == 0 for clip in pairs for p in clip], device=self.device
         )
-        to_teacher = torch.where(at_start[:, None], self._maps[1], self._maps[0])
-        shared = to_teacher >= 0
-        index = to_teacher.clamp(min=0)
-        logits = values.gather(-1, index).masked_fill(~shared, NEVER)
-        known_here = known.gather(-1, index) & shared
+        logits, shared = self._in_students_ids(values, at_start)
+        known_here = logits > NEVER / 2 if listed else shared.clone()
 
         ends = list(self.teacher.vocabulary.end_ids)
         logits[:, self.end] = values[:, ends].logsumexp(-1)
@@ -123,6 +126,22 @@ class Bridge:
             tail = torch.full_like(ours, NEVER)
             share = ours - sayable
         return Brought(Target(logits, known_here, shared, tail), share.exp())
+
+    def _in_students_ids(self, values: Tensor, at_start: Tensor) -> tuple[Tensor, Tensor]:
+        """Values ``[pairs, student ids]``, those of several ids as one; and which there are."""
+        size = len(self.student.pieces)
+        if self._to_teacher is not None:
+            index = torch.where(at_start[:, None], self._to_teacher[1], self._to_teacher[0])
+            shared = index >= 0
+            return values.gather(-1, index.clamp(min=0)).masked_fill(~shared, NEVER), shared
+        logits = values.new_empty(len(values), size)
+        shared = torch.zeros_like(logits, dtype=torch.bool)
+        for rows, to_student in zip((~at_start, at_start), self._to_student, strict=True):
+            logits[rows] = _summed(values[rows], to_student, size)
+            there = torch.zeros(size, dtype=torch.bool, device=self.device)
+            there[to_student[to_student >= 0]] = True
+            shared[rows] = there
+        return logits, shared
 
     def _rows(
         self, scores: Sequence[Scores], pairs: Sequence[Sequence[Pair]]
@@ -142,3 +161,19 @@ class Bridge:
         values = torch.cat(chosen)
         known = values > NEVER / 2 if listed else torch.ones_like(values, dtype=torch.bool)
         return values, known, listed
+
+
+def _table(ids: dict[int, int], size: int, device: str) -> Tensor:
+    """A mapping as int64 ``[size]``, -1 for what is not in it."""
+    table = torch.full((size,), -1)
+    table[list(ids)] = torch.tensor(list(ids.values()), dtype=torch.long)
+    return table.to(device)
+
+
+def _summed(values: Tensor, to_student: Tensor, size: int) -> Tensor:
+    """Logarithm of the sum over all ids of the teacher that are one of the student's."""
+    # What is no id of the student goes into a column of its own, which is then dropped.
+    index = to_student.where(to_student >= 0, size).expand_as(values)
+    most = values.new_full((len(values), size + 1), NEVER).scatter_reduce(1, index, values, "amax")
+    total = torch.zeros_like(most).scatter_add(1, index, (values - most.gather(1, index)).exp())
+    return (most + total.clamp(min=1).log())[:, :size]

@@ -92,7 +92,8 @@ def lesson_of(run: Run, config: DistillConfig) -> Lesson:
     rate = run.tokenizer.features.sample_rate
     if teacher.sample_rate != rate:
         raise OptionError(f"the teacher hears {teacher.sample_rate} Hz, the student {rate} Hz")
-    bridge = Bridge(ark_vocabulary(run.tokenizer), teacher, run.device)
+    cut = run.tokenizer.encode if config.distill.match == "first-piece" else None
+    bridge = Bridge(ark_vocabulary(run.tokenizer), teacher, run.device, cut)
     return Lesson(run.model, run.tokenizer, teacher, bridge, config.distill, config.seed)
 
 

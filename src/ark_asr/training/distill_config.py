@@ -17,6 +17,7 @@ from ark_asr.training.teachers.config import TeacherConfig
 _RECIPE_FILE = "training_config.json"
 _DATA = ("batch_seconds", "batch_clips", "max_seconds", "workers")
 _KINDS: tuple[Kind, ...] = ("forward", "reverse", "jensen-shannon")
+_MATCHES = ("twins", "first-piece")
 _RESTS: tuple[Rest, ...] = ("bucket", "renormalise")
 
 
@@ -38,6 +39,8 @@ class LessonConfig:
         max_new_tokens: Most tokens of a student's text; 0 for one per audio embedding and 8.
         empty: If the student writes nothing: ``score`` that one place, or teach on the
             ``reference``.
+        match: What an id of the teacher is to the student: the one with the same bytes (``twins``),
+            or the first token that the student would write of it (``first-piece``).
         min_shared: Places where ids that both have get less of the teacher's probability than this
             are left out.
     """
@@ -54,6 +57,7 @@ class LessonConfig:
     sample: float = 0.0
     max_new_tokens: int = 0
     empty: str = "score"
+    match: str = "twins"
     min_shared: float = 0.5
 
     @property
@@ -83,6 +87,7 @@ class LessonConfig:
             "rest": _RESTS,
             "arithmetic": ("exact", "published"),
             "empty": ("score", "reference"),
+            "match": _MATCHES,
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:

@@ -24,10 +24,13 @@ from ark_asr.batch.job import Plan, Tally, run_batch
 from ark_asr.batch.predict import Settings
 from ark_asr.batch.records import Record, render_row
 from ark_asr.batch.rows import RowFile
-from ark_asr.errors import OptionError
+from ark_asr.errors import ModelNotFoundError, OptionError
 from ark_asr.models.store import resolve
+from ark_asr.pipeline.health import this_computer
 from ark_asr.training.labels import Label, Limits, objection
 from ark_asr.training.remote import RemoteTeacher
+from ark_asr.training.strangers import Stranger, family_of
+from ark_asr.training.validate import plain
 from ark_asr.types import TranscribeOptions
 
 
@@ -36,12 +39,27 @@ class Teacher:
     """Who writes down.
 
     Attributes:
-        model: Name or folder of a model, ``None`` for the default, or ``http://host/v1#model``.
-        options: How a model does it; a server decides itself.
+        model: Name or folder of one of our models, ``None`` for the default; ``FAMILY:FOLDER`` of
+            another family, see `strangers`; or ``http://host/v1#model``.
+        options: How one of our models does it; others decide themselves.
+        language: What another family is told to hear; empty if nothing.
     """
 
     model: str | None = None
     options: TranscribeOptions = field(default_factory=lambda: TranscribeOptions(vad=None))
+    language: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what would have no effect.
+
+        Raises:
+            OptionError: Says what.
+        """
+        foreign = self.remote or family_of(self.model) is not None
+        if foreign and self.options.beam_size is not None:
+            raise OptionError(f"{self.model} searches in its own way; leave out the beam")
+        if self.language and family_of(self.model) is None:
+            raise OptionError(f"{self.model or 'the default'} is not told the language")
 
     @property
     def remote(self) -> bool:
@@ -52,6 +70,14 @@ class Teacher:
         """What makes its transcripts what they are."""
         if self.remote:
             return {"address": self.model, "sha256": None}
+        if found := family_of(self.model):
+            family, place = found
+            if not Path(place).is_dir():
+                raise ModelNotFoundError(f"{place}: no such folder; a teacher must be here")
+            return {
+                "model": f"{family.name}:{Path(place).name}", "sha256": hash_folder(Path(place)),
+                "options": {"language": self.language},
+            }  # fmt: skip
         folder = resolve(self.model)
         options = dataclasses.asdict(self.options)
         del options["batch_size"]
@@ -70,6 +96,7 @@ class Job:
         limits: What a label must be.
         workers: Processes; see `ark_asr.batch.job.Plan`.
         threads: CPU threads per process.
+        plain: Each label also as plain words, ``text_norm``, which training takes.
     """
 
     records: Sequence[Record]
@@ -79,6 +106,17 @@ class Job:
     limits: Limits = field(default_factory=Limits)
     workers: int = 1
     threads: int | None = None
+    plain: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what would have no effect.
+
+        Raises:
+            OptionError: Several processes for a teacher that has one.
+        """
+        passes = [one.model for one in (self.teacher, self.second) if one is not None]
+        if self.workers > 1 and any(map(family_of, passes)):
+            raise OptionError("a teacher of another family runs in one process; --workers is 1")
 
     def beside(self, suffix: str) -> Path:
         """A file beside the output."""
@@ -176,13 +214,18 @@ def _hear(
     report: Callable[[Tally], None], warn: Callable[[str], None],
 ) -> None:  # fmt: skip
     """One pass: a durable row for each record."""
-    if not teacher.remote:
+    if not teacher.remote and family_of(teacher.model) is None:
         settings = Settings(teacher.model, None, job.threads, teacher.options)
         plan = Plan(settings, workers=job.workers, segments=True)
         run_batch(records, rows, plan, report=report, warn=warn)
         return
     todo = records[rows.done :]
-    found = RemoteTeacher(str(teacher.model)).predict(todo)
+    if family := family_of(teacher.model):
+        threads = job.threads or this_computer().threads
+        stranger = Stranger(*family, teacher.language, threads)
+        found = stranger.predict(todo, vad=teacher.options.vad is not False)
+    else:
+        found = RemoteTeacher(str(teacher.model)).predict(todo)
     for record, prediction in zip(todo, found, strict=True):
         rows.append([render_row(record, prediction, segments=True)])
         if prediction.error:
@@ -219,7 +262,7 @@ def _write(job: Job, labels: Iterable[Label], passes: dict[str, Any]) -> Labelle
     reasons: Counter[str] = Counter()
     seconds = 0.0
     for one in labels:
-        row = _row(one, job.output.parent, name)
+        row = _row(one, job.output.parent, name, spelled=job.plain)
         reason = objection(one, job.limits)
         if reason is None:
             kept.append(row)
@@ -243,12 +286,15 @@ def _write(job: Job, labels: Iterable[Label], passes: dict[str, Any]) -> Labelle
     return made
 
 
-def _row(one: Label, folder: Path, teacher: str) -> dict[str, Any]:
+def _row(one: Label, folder: Path, teacher: str, *, spelled: bool) -> dict[str, Any]:
     """A line of a manifest; the path is relative to it, as training reads it."""
+    # What the input may say of its own text is not said of this one.
+    extra = {key: value for key, value in one.extra if key != "text_norm"}
     return {
-        **dict(one.extra),
+        **extra,
         "audio": os.path.relpath(one.path, folder),
         "text": one.text,
+        **({"text_norm": plain(one.text)} if spelled else {}),
         "begin_time": one.begin,
         "end_time": one.end,
         "duration": round(one.seconds, 3),

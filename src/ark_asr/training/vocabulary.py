@@ -7,7 +7,7 @@ of two models are twins if they stand for the same bytes, or both for the end.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer as RawTokenizer
@@ -62,22 +62,64 @@ class Vocabulary:
         """Bytes of each id of a text; control tokens are none."""
         return [self.pieces[id_] or b"" for id_ in token_ids]
 
-    def twins(self, other: Vocabulary, lead: bytes = b"") -> dict[int, int]:
+    def plain(self) -> Vocabulary:
+        """The same ids as plain words: lower case, and nothing that is only punctuation.
+
+        So a model that writes ``Hello,`` can be compared with one that writes ``hello``.
+        """
+        return Vocabulary(tuple(map(_plain, self.pieces)), self.end_ids)
+
+    def read_as(self, other: Vocabulary, lead: bytes = b"") -> dict[int, int]:
         """Ids of ``other`` by the ids of this vocabulary that stand for the same bytes.
 
         Args:
             other: Another model's.
-            lead: What the other writes before the first piece of a text, and this one does not.
+            lead: What this one writes before the first piece of a text, and the other does not.
         """
-        by_bytes: dict[bytes, int] = {}
-        for id_, piece in enumerate(other.pieces):
-            if piece:
-                by_bytes.setdefault(piece, id_)
+        by_bytes = {piece: id_ for id_, piece in reversed([*enumerate(other.pieces)]) if piece}
+        rest = ((id_, piece) for id_, piece in enumerate(self.pieces) if piece)
         return {
-            id_: by_bytes[lead + piece]
-            for id_, piece in enumerate(self.pieces)
-            if piece and lead + piece in by_bytes
+            id_: by_bytes[piece[len(lead) :]]
+            for id_, piece in rest
+            if piece.startswith(lead) and piece[len(lead) :] in by_bytes
         }
+
+    def begins(
+        self, other: Vocabulary, cut: Callable[[str], Sequence[int]], lead: bytes = b""
+    ) -> dict[int, int]:
+        """Ids with which ``other`` begins to write what an id of this vocabulary stands for.
+
+        Args:
+            other: Another model's.
+            cut: How it cuts a text into its ids.
+            lead: As for `read_as`.
+        """
+        found = {}
+        for id_, piece in enumerate(self.pieces):
+            text = _text((piece or b"")[len(lead) :]) if (piece or b"").startswith(lead) else None
+            first = next(iter(cut(text)), None) if text else None
+            if first is not None and text:
+                begun = other.pieces[first]
+                if begun and text.encode().startswith(begun):  # it may change what it is given
+                    found[id_] = first
+        return found
+
+
+def _text(piece: bytes) -> str | None:
+    """Bytes that are whole characters; ``None`` if they are not."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _plain(piece: bytes | None) -> bytes | None:
+    text = _text(piece or b"")
+    if text is None or piece is None:
+        return piece
+    if text.strip() and not any(letter.isalnum() or letter == "'" for letter in text):
+        return None
+    return text.lower().encode()
 
 
 def _byte_alphabet() -> dict[str, int]:

@@ -31,6 +31,13 @@ def load_teacher(config: TeacherConfig, base: Path, device: str) -> Teacher:
         ModelError: Its files are missing or damaged, or its server does not answer.
         MissingExtraError: It needs transformers.
     """
+    teacher = _open(config, base, device)
+    if config.plain:
+        teacher.vocabulary = teacher.vocabulary.plain()
+    return teacher
+
+
+def _open(config: TeacherConfig, base: Path, device: str) -> Teacher:
     folder = base / Path(config.model).expanduser()
     match config.kind:
         case "ark":

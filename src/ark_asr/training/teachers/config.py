@@ -7,10 +7,20 @@ from dataclasses import dataclass, fields
 from ark_asr.errors import OptionError
 
 _KINDS = {
-    "ark": {"model", "dtype"},
-    "whisper": {"model", "dtype", "language"},
-    "qwen3-asr": {"model", "dtype", "language"},
-    "server": {"model", "url", "tokenizer", "prefix", "lead", "top_k", "key_variable", "timeout"},
+    "ark": {"model", "plain", "dtype"},
+    "whisper": {"model", "plain", "dtype", "language"},
+    "qwen3-asr": {"model", "plain", "dtype", "language"},
+    "server": {
+        "model",
+        "plain",
+        "url",
+        "tokenizer",
+        "prefix",
+        "lead",
+        "top_k",
+        "key_variable",
+        "timeout",
+    },
 }
 
 
@@ -21,6 +31,8 @@ class TeacherConfig:
     Attributes:
         kind: ``ark``, ``whisper``, ``qwen3-asr``, or ``server`` for an OpenAI-compatible one.
         model: Folder of its checkpoint; for a server the model's name there.
+        plain: Take what it writes in lower case and without punctuation: for a student that writes
+            so and a teacher that does not.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         language: What is spoken; a code such as ``en``. Qwen3-ASR guesses without it, a Whisper
             for several languages must know.
@@ -36,6 +48,7 @@ class TeacherConfig:
 
     kind: str = "ark"
     model: str = ""
+    plain: bool = False
     dtype: str = "float32"
     language: str = ""
     url: str = ""
