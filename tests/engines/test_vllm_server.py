@@ -144,8 +144,11 @@ def test_variables_of_the_published_service(monkeypatch):
     monkeypatch.setenv("VLLM_MAX_NUM_SEQS", "4")
     monkeypatch.setenv("VLLM_GPU_MEMORY_UTILIZATION", "0.6")
     monkeypatch.setenv("VLLM_DTYPE", "bfloat16")
+    monkeypatch.setenv("VLLM_PIPELINE_PARALLEL_SIZE", "2")
+    monkeypatch.setenv("VLLM_QUANTIZATION", "fp8")
     assert settings_from_variables() == {
-        "dtype": "bfloat16", "max_num_seqs": 4, "gpu_memory_utilization": 0.6
+        "dtype": "bfloat16", "max_num_seqs": 4, "gpu_memory_utilization": 0.6,
+        "pipeline_parallel_size": 2, "quantization": "fp8",
     }  # fmt: skip
     monkeypatch.setenv("VLLM_MAX_NUM_SEQS", "many")
     with pytest.raises(OptionError, match="VLLM_MAX_NUM_SEQS is 'many'"):

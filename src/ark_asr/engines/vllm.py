@@ -24,7 +24,8 @@ from ark_asr.types import Hypothesis
 
 # Seconds that vLLM's own processes have to end.
 _GRACE = 10.0
-# The variables of the service that the models were published with, and what vLLM calls them.
+# The variables of the service that the models were published with, two more of their kind, and what
+# vLLM calls them.
 _VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "VLLM_DTYPE": ("dtype", str),
     "VLLM_MAX_MODEL_LEN": ("max_model_len", int),
@@ -32,6 +33,8 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "VLLM_MAX_NUM_BATCHED_TOKENS": ("max_num_batched_tokens", int),
     "VLLM_GPU_MEMORY_UTILIZATION": ("gpu_memory_utilization", float),
     "VLLM_TENSOR_PARALLEL_SIZE": ("tensor_parallel_size", int),
+    "VLLM_PIPELINE_PARALLEL_SIZE": ("pipeline_parallel_size", int),
+    "VLLM_QUANTIZATION": ("quantization", str),
     "VLLM_ENFORCE_EAGER": ("enforce_eager", "1".__eq__),
     "VLLM_DISABLE_LOG_STATS": ("disable_log_stats", "1".__eq__),
 }
@@ -102,11 +105,13 @@ class VllmEngine(CheckpointWriter):
             raise MissingExtraError("The engine vllm", "vllm") from None
         tokenizer = Tokenizer.load(folder)
         cpu = current_platform.is_cpu()
+        wanted = settings_from_variables()
         settings: dict[str, Any] = {
             "dtype": "float32" if cpu else "auto",
-            "enforce_eager": cpu,
+            # vLLM's CPU build fails in the second stage of a pipeline that it has not compiled.
+            "enforce_eager": cpu and wanted.get("pipeline_parallel_size", 1) == 1,
             "disable_log_stats": True,
-            **settings_from_variables(),
+            **wanted,
         }
         try:
             args = EngineArgs(model=str(folder), **settings)
