@@ -55,24 +55,28 @@ LONG = (30.0, 100)
 
 
 def prepare(folder: Path) -> None:
+    """Make what is not there yet. What was interrupted has another name and is begun anew."""
     from ark_asr.graphs.convert import build_package
 
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint"
+    checkpoint, official, half = (folder / name for name in ("checkpoint", "official", "half"))
+    shutil.rmtree(half, ignore_errors=True)
     if not checkpoint.exists():
         script = Path(__file__).parent / "make_random_checkpoint.py"
-        subprocess.run([sys.executable, script, checkpoint], check=True)
+        subprocess.run([sys.executable, script, half], check=True)
+        half.rename(checkpoint)
     for precision in OURS:
         if not (folder / precision).exists():
             began = time.perf_counter()
             build_package(checkpoint, folder / precision, precision=precision)
-            print(f"{precision}: {time.perf_counter() - began:.0f} s")
-    if not (folder / "official").exists():
+            print(f"{precision}: {time.perf_counter() - began:.0f} s", flush=True)
+    if not official.exists():
         from torch_export import export_package, quantize_package
 
-        export_package(checkpoint, folder / "plain", positions=2048)
-        quantize_package(folder / "plain", folder / "official")
-        shutil.rmtree(folder / "plain")
+        export_package(checkpoint, half / "plain", positions=2048)
+        quantize_package(half / "plain", half / "official")
+        (half / "official").rename(official)
+        shutil.rmtree(half)
 
 
 def measure(way: str, folder: Path, threads: int, many: int, few: int) -> dict[str, float]:
