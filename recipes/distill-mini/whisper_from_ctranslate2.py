@@ -47,7 +47,7 @@ def read_variables(path: Path) -> dict[str, Tensor]:
             (version,) = _unpack(file, "<I")
             kind = _string(file) if version == FORMAT else ""
             if (version, kind) != (FORMAT, KIND):
-                raise ModelFormatError(
+                raise ModelFormatError(  # noqa: TRY301
                     f"{path}: expected a {KIND} in format {FORMAT}, found {kind!r} in {version}"
                 )
             _revision, count = _unpack(file, "<II")
@@ -55,7 +55,9 @@ def read_variables(path: Path) -> dict[str, Tensor]:
             (count,) = _unpack(file, "<I")
             aliases = [(_string(file), _string(file)) for _ in range(count)]
             return variables | {alias: variables[name] for alias, name in aliases}
-        except (struct.error, KeyError, IndexError, UnicodeDecodeError, RuntimeError) as error:
+        except ModelFormatError:
+            raise
+        except (struct.error, KeyError, IndexError, ValueError, RuntimeError) as error:
             raise ModelFormatError(f"{path}: damaged ({error!r})") from None
 
 
