@@ -76,7 +76,9 @@ def by_set(manifest: Path, folder: Path, labels: list[str]) -> str:
                 cells.append("not run")
                 continue
             rows = [said[label][i] for i in here]
-            heard = [Predicted(row["pred_text"], row.get("error")) for row in rows]
+            heard = [
+                Predicted(row["pred_text"], row.get("error"), tuple(row.items())) for row in rows
+            ]
             found = rates(
                 score_all([records[i] for i in here], heard, get_scheme(SCHEME), language="en")
             )
