@@ -7,6 +7,7 @@ import runpy
 import struct
 import sys
 
+import jiwer
 import pytest
 import torch
 
@@ -14,6 +15,8 @@ import real_whisper
 import stand_ins
 from ark_asr.audio import load_audio
 from ark_asr.errors import ModelFormatError, ModelNotFoundError
+from ark_asr.evaluation.compare.base import FAMILIES
+from ark_asr.training.validate import plain
 
 TYPES = [torch.float32, torch.int8, torch.int16, torch.int32, torch.float16, torch.bfloat16]
 
@@ -165,17 +168,12 @@ def test_what_is_no_such_folder(tool, tiny, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_real_weights_say_the_same(tool, tmp_path, root):
-    """Whisper tiny.en: converted in float32, and as faster-whisper runs it."""
+def test_the_real_weights_hear_what_was_said(tool, tmp_path, root):
+    """Whisper tiny.en, converted."""
     folder = real_whisper.ctranslate2_folder()
-    pytest.importorskip("faster_whisper", reason="faster-whisper is not installed")
-    from ark_asr.evaluation.compare.base import FAMILIES
-
     target = tool["convert"](folder, tmp_path / "tiny.en", float32=True)
-    ours = FAMILIES["whisper"].load(str(target), 1, "fp32")
-    theirs = FAMILIES["faster-whisper"].load(str(folder), 1, "float32")
+    backend = FAMILIES["whisper"].load(str(target), 1, "fp32")
     for name in ("hello", "numbers"):
         sound = load_audio(root / "samples" / f"{name}.flac", sample_rate=16_000).samples
-        said = ours.hear(sound, "en")
-        assert said
-        assert said == theirs.hear(sound, "en")
+        reference = plain((root / "samples" / f"{name}.txt").read_text())
+        assert jiwer.wer(reference, plain(backend.hear(sound, "en"))) < 0.35

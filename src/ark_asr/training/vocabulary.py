@@ -94,7 +94,7 @@ class Vocabulary:
             cut: How it cuts a text into its ids.
             lead: As for `read_as`.
         """
-        found = {}
+        found = self.read_as(other, lead)  # parts of a character can only be the very same bytes
         for id_, piece in enumerate(self.pieces):
             text = _text((piece or b"")[len(lead) :]) if (piece or b"").startswith(lead) else None
             first = next(iter(cut(text)), None) if text else None
