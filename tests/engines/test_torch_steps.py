@@ -36,8 +36,9 @@ def compiler(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
     if shutil.which("g++") is None and "CXX" not in os.environ:
         pytest.skip("there is no C++ compiler here, which PyTorch compiles for a CPU with")
-    # What takes time and proves nothing: vectors, and trying which of them there are.
-    quick = {"compile_threads": 1, "cpp.vec_isa_ok": True, "cpp.simdlen": 1}
+    # What takes time and proves nothing: vectors and trying which of them there are, and a file for
+    # each kernel, for all of them read the same long headers.
+    quick = {"compile_threads": 1, "cpp.vec_isa_ok": False, "cpp_wrapper": True}
     with torch._inductor.config.patch({**quick, "cpp_cache_precompile_headers": False}):
         yield
 
