@@ -46,6 +46,13 @@ def test_a_recording_gives_a_line_per_utterance_and_appends_it(hello, tmp_path):
     assert output.read_text() == "before\n" + result.stdout
 
 
+def test_a_recording_may_be_named_by_an_option(hello):
+    assert run("--input", hello).stdout == run(hello).stdout
+    result = run(hello, "--input", hello)
+    assert result.exit_code == 2
+    assert "say the same" in result.stderr
+
+
 def test_a_pipe_of_samples_says_the_same(hello):
     pcm = (load_audio(hello).samples * 32767).astype("<i2").tobytes()
     lines = run(hello).stdout

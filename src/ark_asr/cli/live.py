@@ -35,6 +35,9 @@ def live(
         ),
     ] = None,
     *,
+    named: Annotated[
+        str | None, typer.Option("--input", "-i", metavar="FILE", help="INPUT, by its name.")
+    ] = None,
     realtime: Annotated[
         bool | None,
         typer.Option(
@@ -91,6 +94,9 @@ def live(
         if list_devices:
             typer.echo("\n".join(Microphone.devices()) or "no microphone is known to the system")
             return
+        if input_ is not None and named is not None:
+            raise OptionError("INPUT and --input say the same; leave one of them out")
+        input_ = named if input_ is None else input_
         blocks, as_heard = _source(input_, realtime, rate, stack, device=device, begin=begin)
         file = None if output is None else stack.enter_context(_appending(output))
         recognizer = stack.enter_context(Recognizer.load(model, engine=engine, threads=threads))
