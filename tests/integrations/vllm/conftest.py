@@ -15,6 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from ark_asr.audio import load_audio
+from ark_asr.engines.base import Ask
+from ark_asr.types import Audio
+
 _WAIT = 400  # seconds; a busy machine of two cores needs about a hundred
 
 
@@ -102,3 +106,25 @@ def _wait_until_there(process, port, log):
 @pytest.fixture(scope="session")
 def hello(root):
     return root / "samples" / "hello.flac"
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """One thread for each process; vLLM's scheduler in this one, which saves a start."""
+    for name, value in (
+        ("VLLM_CPU_KVCACHE_SPACE", "1"),
+        ("VLLM_CPU_OMP_THREADS_BIND", "nobind"),
+        ("OMP_NUM_THREADS", "1"),
+        ("VLLM_NO_USAGE_STATS", "1"),
+        ("VLLM_ENABLE_V1_MULTIPROCESSING", "0"),
+    ):
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def asks(root):
+    """Speech of several lengths."""
+    minute = load_audio(root / "samples" / "minute.flac").samples
+    rate = 16_000
+    spans = ((0.0, 2.1), (0.0, 9.7), (10.0, 15.0))
+    return [Ask(Audio(minute[round(a * rate) : round(b * rate)], rate), 60) for a, b in spans]

@@ -9,37 +9,14 @@ import pytest
 
 pytest.importorskip("vllm", reason="needs the extra vllm; `make test-vllm` runs this")
 
-from ark_asr.audio import load_audio
 from ark_asr.engines import vllm
 from ark_asr.engines.base import Ask
 from ark_asr.engines.torch_writer import TorchWriter
 from ark_asr.engines.vllm import VllmEngine
 from ark_asr.errors import ModelError
-from ark_asr.types import Audio
 from checkpoints import write_checkpoint
 
-RATE = 16_000
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch):
-    """One thread for each process; vLLM's scheduler in this one, which saves a start."""
-    for name, value in (
-        ("VLLM_CPU_KVCACHE_SPACE", "1"),
-        ("VLLM_CPU_OMP_THREADS_BIND", "nobind"),
-        ("OMP_NUM_THREADS", "1"),
-        ("VLLM_NO_USAGE_STATS", "1"),
-        ("VLLM_ENABLE_V1_MULTIPROCESSING", "0"),
-    ):
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(scope="module")
-def asks(root):
-    """Speech of several lengths."""
-    minute = load_audio(root / "samples" / "minute.flac").samples
-    spans = ((0.0, 2.1), (0.0, 9.7), (10.0, 15.0))
-    return [Ask(Audio(minute[round(a * RATE) : round(b * RATE)], RATE), 60) for a, b in spans]
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def written(engine, asks):
