@@ -125,6 +125,24 @@ def test_ctrl_c_ends_the_foreground_cleanly(port, heeded):
     assert process.returncode in (0, 130)
 
 
+SERVE_AND_STOP = """
+import os, signal, sys
+from ark_asr.server import running
+from ark_asr.server.settings import Settings
+running.serve(Settings(port=int(sys.argv[1]), threads=1),
+              ready=lambda _: os.kill(os.getpid(), signal.SIGINT))
+"""
+
+
+def test_ctrl_c_in_the_moment_of_the_start_ends_it_too(port, heeded):
+    command = [sys.executable, "-c", SERVE_AND_STOP, str(port)]
+    ended = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert ended.returncode == -signal.SIGINT  # what Python makes of it where nothing catches it
+    assert '"event": "stopping"' in ended.stderr
+    assert ended.stderr.count("Traceback") == 1
+    assert ended.stderr.endswith("KeyboardInterrupt\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

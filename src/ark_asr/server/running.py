@@ -78,8 +78,11 @@ def run(
         ws_max_size=1 << 20,
     )
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    ready(f"http://{host}:{bound.getsockname()[1]}")
-    Server(config, stopping).run(sockets=[bound])
+    server = Server(config, stopping)
+    # Before anybody is told: a Ctrl-C while the event loop comes to life would leave it half alive.
+    with server.capture_signals():
+        ready(f"http://{host}:{bound.getsockname()[1]}")
+        server.run(sockets=[bound])
 
 
 class Server(uvicorn.Server):
