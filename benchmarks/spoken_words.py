@@ -8,6 +8,9 @@ recording holds breath and room noise of its own. So the truth is kept for sever
 first to the last 10 ms that is at most 40, 35, 30 or 25 dB below the word's loudest. 40 dB is where
 the recordings are cut before they are joined: all of the word is inside, and more than the word. At
 25 dB breath is outside, and so are weak consonants at its edges. The true edge is between the two.
+
+One more truth does not ask for loudness: what Silero VAD, which the alignment knows nothing of,
+calls speech in the whole recording, in steps of 8 ms.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import numpy as np
 import soxr
 
 from ark_asr.audio import load_audio
+from ark_asr.audio.vad import WINDOW, SpeechDetector
 from ark_asr.types import Audio, FloatArray
 
 RATE = 16_000
@@ -33,6 +37,7 @@ VOICES = ("en-gb-scotland", "en-029", "en-us-nyc", "en-gb-x-gbcwmd", "en-us+f4",
 # Below the loudest 10 ms of a single word: what counts as the word. The first is where it is cut.
 LIMITS_DB = (40, 35, 30, 25)
 EXACT = 0  # said by the synthesiser
+DETECTED = -1  # said by Silero VAD
 _NOISE = 1e-3  # floor in the gaps
 
 
@@ -164,29 +169,28 @@ def single_words(
 def joined_clips(recordings: dict[str, list[tuple[str, Path]]], count: int, seed: int = 0):
     """Three to eight words of one speaker, with gaps of 30 to 500 ms that hold a faint noise."""
     rng = np.random.default_rng(seed)
+    detector = SpeechDetector()
     speakers = sorted(recordings)
     for number in range(count):
         own = recordings[speakers[number % len(speakers)]]
         parts = [_gap(rng)]
-        words: dict[int, list[Truth]] = {limit: [] for limit in LIMITS_DB}
+        words: dict[int, list[Truth]] = {limit: [] for limit in (*LIMITS_DB, DETECTED)}
         for index in rng.integers(0, len(own), int(rng.integers(3, 9))):
             text, path = own[index]
-            sound = trimmed(load_audio(path, sample_rate=RATE).samples)
+            whole = load_audio(path, sample_rate=RATE).samples
+            cut, cut_end = loud(whole, LIMITS_DB[0])
+            sound = whole[cut:cut_end]
             start = sum(map(len, parts)) / RATE
             if start + len(sound) / RATE > LONGEST:
                 break
             for limit in LIMITS_DB:
                 first, end = loud(sound, limit)
                 words[limit].append(Truth(text, start + first / RATE, start + end / RATE))
+            first, end = (min(max(at, cut), cut_end) - cut for at in detected(whole, detector))
+            words[DETECTED].append(Truth(text, start + first / RATE, start + end / RATE))
             parts += [sound * np.float32(0.5 / np.abs(sound).max()), _gap(rng)]
         audio = Audio(np.concatenate(parts).astype(np.float32), RATE)
         yield Clip(audio, {limit: tuple(found) for limit, found in words.items()})
-
-
-def trimmed(samples: FloatArray) -> FloatArray:
-    """Without the silence around it."""
-    first, end = loud(samples, LIMITS_DB[0])
-    return samples[first:end]
 
 
 def loud(samples: FloatArray, below: float) -> tuple[int, int]:
@@ -195,6 +199,26 @@ def loud(samples: FloatArray, below: float) -> tuple[int, int]:
     power = (samples[: len(samples) // step * step].reshape(-1, step) ** 2).mean(axis=1)
     found = np.flatnonzero(10 * np.log10(power + 1e-12) > 10 * np.log10(power.max()) - below)
     return int(found[0]) * step, int(found[-1] + 1) * step
+
+
+def detected(samples: FloatArray, detector: SpeechDetector, steps: int = 4) -> tuple[int, int]:
+    """Start and end, in samples, of what a detector calls speech; all where it hears none.
+
+    It judges windows of 32 ms; hearing them again from ``steps`` starts within a window, after half
+    a second of silence in which it settles, tells where speech begins to a part of that.
+    """
+    lead = RATE // 2 // WINDOW * WINDOW
+    speech = []
+    for number in range(steps):
+        shift = number * WINDOW // steps
+        silence = np.zeros(lead - shift, np.float32)
+        detector.reset()
+        heard = np.concatenate([silence, samples, np.zeros(WINDOW, np.float32)])
+        middles = np.arange(len(heard) // WINDOW) * WINDOW + WINDOW // 2 - len(silence)
+        speech += middles[detector.feed(heard) >= 0.5].tolist()
+    half = WINDOW // (2 * steps)  # each judgement stands for the step around its window's middle
+    inside = [at for at in speech if 0 <= at < len(samples)]
+    return (min(inside) - half, max(inside) + half) if inside else (0, len(samples))
 
 
 def with_noise(clip: Clip, snr: float, seed: int) -> Clip:
