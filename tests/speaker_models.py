@@ -19,10 +19,15 @@ _SIZE, _SHIFT = 991, 270  # samples that a frame hears, and between frames; as i
 _BANDS, _COEFFICIENTS = 80, 20
 
 
-def write_models(folder: Path) -> Path:
-    """``segmentation.onnx`` and ``embedding.onnx`` in a folder."""
+def write_models(folder: Path, *, quiet: bool = False) -> Path:
+    """``segmentation.onnx`` and ``embedding.onnx`` in a folder.
+
+    Args:
+        folder: Is made.
+        quiet: What is quiet is a second voice.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    segmentation().save(folder / "segmentation.onnx")
+    segmentation(quiet=quiet).save(folder / "segmentation.onnx")
     embedding().save(folder / "embedding.onnx")
     return folder
 
@@ -53,15 +58,17 @@ class Graph:
         onnx.save(model, path)
 
 
-def segmentation() -> Graph:
+def segmentation(*, quiet: bool = False) -> Graph:
     """``[N, 1, T]`` to ``[N, frames, 7]``: nobody, one of three voices, or two of them."""
+    # Of the logarithm of the power: the second voice is there between -15 and -8.
+    slope, bias = (0.5, -4.0) if quiet else (0.0, -1e3)
     graph = Graph(
         ["N", 1, "T"],
         ["N", "F", 7],
         {
             "tiny": np.float32(1e-10),
-            "first": np.array([0, 1, 0, 0, 0, 0, 0], np.float32),
-            "others": np.array([np.log(1e-5), 0, *[-1e3] * 5], np.float32),
+            "first": np.array([0, 1, slope, 0, 0, 0, 0], np.float32),
+            "others": np.array([np.log(1e-5), 0, bias, *[-1e3] * 4], np.float32),
         },
         {
             "model_type": "pyannote-segmentation-3.0",

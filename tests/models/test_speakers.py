@@ -55,8 +55,11 @@ def test_metadata_is_what_onnx_reads(folder):
         ("segmentation", {"num_speakers": "0"}, "no num_speakers"),
         ("segmentation", {"sample_rate": "8000"}, "wants 8000 Hz, not 16000"),
         ("embedding", {"output_dim": "-1"}, "no output_dim"),
-        ("embedding", {"framework": None}, "framework is None"),
+        ("embedding", {"framework": None}, "framework is ''"),
         ("embedding", {"framework": "other"}, "framework is 'other', not one of nemo"),
+        ("embedding", {"normalize_samples": None}, "no normalize_samples in its metadata"),
+        ("embedding", {"language": None}, "no language in its metadata"),
+        ("embedding", {"framework": "nemo"}, "no feat_dim, window_size_ms, window_stride_ms in"),
     ],
 )
 def test_what_sherpa_onnx_would_not_survive_is_refused(folder, name, metadata, said):

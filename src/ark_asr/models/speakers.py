@@ -6,6 +6,7 @@ ends the whole program if something is missing there. So it is looked at first.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,13 @@ _SEGMENTATION_NUMBERS = (
     "powerset_max_classes", "num_classes",
 )  # fmt: skip
 _EMBEDDING_NUMBERS = ("sample_rate", "output_dim")
-_FRAMEWORKS = ("nemo", "3d-speaker", "wespeaker")
+# Who made it decides what else must be there.
+_SAMPLES = ("normalize_samples", "language")
+_FRAMEWORKS = {
+    "nemo": ("feat_dim", "window_size_ms", "window_stride_ms", "language"),
+    "3d-speaker": _SAMPLES,
+    "wespeaker": _SAMPLES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +67,13 @@ class SpeakerModels:
                 Path(folder).expanduser() / name for name in (SEGMENTATION_FILE, EMBEDDING_FILE)
             )
         _check(segmentation, _SEGMENTATION_NUMBERS)
-        _check(embedding, _EMBEDDING_NUMBERS, _FRAMEWORKS)
+        _check(embedding, _EMBEDDING_NUMBERS, made_by=_FRAMEWORKS)
         return cls(segmentation, embedding)
+
+
+def window_samples(models: SpeakerModels) -> int:
+    """How much the segmentation looks at at once."""
+    return int(OnnxFile.read(models.segmentation).metadata["window_size"])
 
 
 def _stored(name: str) -> Path:
@@ -75,7 +87,9 @@ def _stored(name: str) -> Path:
     return folder / entry.files[0].name
 
 
-def _check(path: Path, numbers: tuple[str, ...], frameworks: tuple[str, ...] = ()) -> None:
+def _check(
+    path: Path, numbers: tuple[str, ...], made_by: Mapping[str, tuple[str, ...]] | None = None
+) -> None:
     """Whether a file's metadata says what sherpa-onnx asks for."""
     metadata = OnnxFile.read(path).metadata
     texts = {name: metadata.get(name, "") for name in numbers}
@@ -85,8 +99,14 @@ def _check(path: Path, numbers: tuple[str, ...], frameworks: tuple[str, ...] = (
         )
     if int(texts["sample_rate"]) != SAMPLE_RATE:
         raise ModelFormatError(f"{path}: wants {texts['sample_rate']} Hz, not {SAMPLE_RATE}")
-    if frameworks and metadata.get("framework") not in frameworks:
+    if made_by is None:
+        return
+    framework = metadata.get("framework", "")
+    if framework not in made_by:
         raise ModelFormatError(
-            f"{path}: its framework is {metadata.get('framework')!r}, not one of "
-            f"{', '.join(frameworks)}"
+            f"{path}: its framework is {framework!r}, not one of {', '.join(made_by)}"
+        )
+    if missing := [name for name in made_by[framework] if not metadata.get(name)]:
+        raise ModelFormatError(
+            f"{path}: is not in sherpa-onnx's form: no {', '.join(missing)} in its metadata"
         )

@@ -17,7 +17,7 @@ import numpy as np
 from ark_asr.audio import Source, find_speech, open_audio, readable_again
 from ark_asr.engines.sessions import default_threads
 from ark_asr.errors import MissingExtraError, ModelFormatError, OptionError
-from ark_asr.models.speakers import SAMPLE_RATE, SpeakerModels
+from ark_asr.models.speakers import SAMPLE_RATE, SpeakerModels, window_samples
 from ark_asr.pipeline.speakers import SpeakerTurn, with_letters
 from ark_asr.types import Progress
 
@@ -56,6 +56,8 @@ class Diarizer:
             raise MissingExtraError("telling speakers apart", "speakers")
         import sherpa_onnx as so
 
+        # Of one window sherpa-onnx takes the voices as they are, however many were asked for.
+        self._shortest = 1 + window_samples(models) if count else 0
         threads = threads or default_threads()
         network = so.OfflineSpeakerSegmentationPyannoteModelConfig(str(models.segmentation))
         config = so.OfflineSpeakerDiarizationConfig(
@@ -105,14 +107,15 @@ class Diarizer:
         if not find_speech(blocks):  # sherpa-onnx would print that it finds nobody
             return ()
         samples = np.concatenate([block.samples for block in blocks])
-        start = blocks[0].start
+        start, seconds = blocks[0].start, len(samples) / SAMPLE_RATE
         blocks.clear()
+        if len(samples) < self._shortest:
+            samples = np.pad(samples, (0, self._shortest - len(samples)))
 
         def report(done: int, total: int) -> int:
             if cancelled is not None and cancelled():
                 raise _CancelledError
             if progress is not None:
-                seconds = len(samples) / SAMPLE_RATE
                 progress(Progress(seconds * done / total, seconds, time.perf_counter() - began))
             return 0
 
@@ -120,8 +123,10 @@ class Diarizer:
             found = self._diarization.process(samples, report).sort_by_start_time()
         except _CancelledError:
             return ()
-        return with_letters(
-            SpeakerTurn(start + one.start, start + one.end, str(one.speaker)) for one in found
+        return with_letters(  # the last window goes on after the recording has ended
+            SpeakerTurn(start + one.start, start + min(one.end, seconds), str(one.speaker))
+            for one in found
+            if one.start < seconds
         )
 
 
