@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import wave
 
 import numpy as np
@@ -158,3 +159,15 @@ def test_voices_are_told_apart_and_nothing_is_kept_of_them(
     written = (home / "out" / "talk.json").read_text()
     assert "embedding" not in written
     assert capfd.readouterr() == ("", "")
+
+
+def test_fewer_speakers_than_were_told_are_said(program, root, tmp_path):
+    pytest.importorskip("sherpa_onnx", reason="the extra 'speakers' is not installed")
+    models = speaker_models.write_models(tmp_path / "models")
+    result = program(
+        root / "samples" / "hello.flac", "--speakers", "auto", "--num-speakers", 99,
+        "--speaker-models", models, "--threads", 1, "--word-times", "estimate",
+        says=["hello there"] * 9,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"hello\.flac: the voices of \d+, not of 99, were told apart", result.stderr)

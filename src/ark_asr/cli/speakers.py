@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from ark_asr.cli.outcome import say
 from ark_asr.cli.progress import ProgressLine
 from ark_asr.errors import OptionError
 
@@ -105,10 +106,17 @@ class SpeakerFlags:
         def find(source: str, options: TranscribeOptions) -> tuple[SpeakerTurn, ...]:
             line = ProgressLine(f"{source}: who speaks", show=not quiet)
             try:
-                return diarizer.turns(
+                turns = diarizer.turns(
                     source, begin=options.begin, end=options.end, progress=line.update
                 )
             finally:
                 line.close()
+            found = len({turn.speaker for turn in turns})
+            if turns and self.count and found < self.count:
+                say(
+                    f"{source}: the voices of {found}, not of {self.count}, were told apart; "
+                    "without --num-speakers it may be otherwise"
+                )
+            return turns
 
         return find
