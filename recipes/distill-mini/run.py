@@ -56,12 +56,14 @@ def main() -> None:
     parser.add_argument("--updates", type=int, help="of the whole row; default: the recipe's")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--trunk", type=int, help="seed of its trunk; default: --seed")
     parser.add_argument("--name", help="of the output, if not the row's")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="last stage only")
     args = parser.parse_args()
     work = args.work.resolve()
     folder, name = work / f"seed-{args.seed}", args.name or args.row
-    start = work / "start" if args.row == "trunk" else folder / "trunk" / "best"
+    trunk = work / f"seed-{args.seed if args.trunk is None else args.trunk}" / "trunk" / "best"
+    start = work / "start" if args.row == "trunk" else trunk
     stages = ROWS[args.row]
     for number, stage in enumerate(stages, 1):
         last = number == len(stages)
