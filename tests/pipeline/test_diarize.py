@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -19,6 +20,7 @@ from ark_asr.pipeline.diarize import Diarizer
 
 pytest.importorskip("sherpa_onnx", reason="the extra 'speakers' is not installed")
 RATE = 16_000
+REAL = "ARK_ASR_TEST_SPEAKER_MODELS"
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +105,21 @@ def test_in_one_window_there_are_as_many_speakers_as_were_told(tmp_path, talk):
     told = Diarizer(models, count=1, threads=1).turns(both, source_rate=RATE)
     assert {turn.speaker for turn in told} == {"Speaker A"}
     assert told[-1].end <= 1.8
+
+
+@pytest.mark.parametrize("count", [2, None])
+def test_two_readers_in_turn_with_real_weights(talk, count):
+    folder = os.environ.get(REAL)
+    if not folder:
+        pytest.skip(f"no real speaker models: {REAL} names a folder of recipes/speakers")
+    samples, truth = talk
+    turns = Diarizer(SpeakerModels.find(folder), count=count, threads=1).turns(
+        samples, source_rate=RATE
+    )
+    assert {turn.speaker for turn in turns} == {"Speaker A", "Speaker B"}
+    right, covered = share_right(turns, truth)
+    assert right > 0.97
+    assert covered > 0.8  # readers pause
 
 
 def test_progress_and_cancelling(pair, talk):
