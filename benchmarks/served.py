@@ -158,6 +158,12 @@ def processes(session: int) -> list[int]:
     return found
 
 
+def started_by(parent: int) -> float:
+    """Seconds of the processor that the processes took which another has started."""
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    return sum(_processor(pid) for pid in pids if _stat(pid)[1:2] == [str(parent)])
+
+
 def _stat(pid: int) -> list[str]:
     """Fields of /proc/PID/stat from the state on; empty if it has ended."""
     try:

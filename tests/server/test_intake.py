@@ -11,10 +11,12 @@ import time
 
 import pytest
 
+import hostile_decoders
 from ark_asr.audio import cut, open_audio
 from ark_asr.errors import AudioError
 from ark_asr.server.ear import Order
 from ark_asr.server.intake import Hearing
+from ark_asr.server.problems import Problem
 from ark_asr.server.scheduler import Scheduler
 
 GIGABYTE = 1 << 30
@@ -84,3 +86,11 @@ def test_a_decoder_that_hangs_is_given_up(talk):
 def test_memory_is_bounded(talk):
     with pytest.raises(AudioError, match=r"a\.wav"):
         hear(talk.read_bytes(), memory=64 << 20)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are forked on POSIX")
+def test_more_sound_than_is_allowed_is_not_taken(monkeypatch, talk):
+    monkeypatch.setattr("ark_asr.server.ear.hear", hostile_decoders.babble)
+    with pytest.raises(Problem, match=r"more than 3 s of sound") as refused:
+        hear(talk.read_bytes(), max_duration=3.0)
+    assert refused.value.status == 413

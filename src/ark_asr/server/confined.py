@@ -7,7 +7,6 @@ bytes, never pickled objects: whoever took over a decoder could otherwise take o
 from __future__ import annotations
 
 import math
-import multiprocessing
 import sys
 import threading
 import time
@@ -15,15 +14,13 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import TypeVar
 
 from ark_asr.errors import AudioDecodeError, AudioError
+from ark_asr.server import forks
 
-# Imported once, by the process that the others are forked from. Half of the time of a short upload
-# would go into importing the last three, which others import only when they are needed.
-_PRELOADED = ["__main__", "ark_asr.server.ear", "onnxruntime", "av.subtitles.stream", "resource"]
 _Order = TypeVar("_Order")
+TEXT = 1 << 20  # bytes of the longest line of text that anybody would send
 _PATIENCE = 0.2  # seconds between two looks whether anybody still waits
 
 
@@ -65,6 +62,7 @@ class Confined:
         name: Of the upload, for messages.
         upload: The bytes.
         stall: Seconds without a message after which it is given up.
+        longest: Bytes of the longest message that is taken: its memory is not the server's.
 
     Attributes:
         pid: Of the process, once it is there.
@@ -77,6 +75,8 @@ class Confined:
         name: str,
         upload: bytes,
         stall: float,
+        *,
+        longest: int = TEXT,
     ) -> None:
         self.pid: int | None = None
         self._target = target
@@ -84,6 +84,7 @@ class Confined:
         self._name = name
         self._upload = upload
         self._stall = stall
+        self._longest = longest
 
     def messages(self, gone: Callable[[], bool]) -> Generator[bytes, None, None]:
         """What it says; close the iterator to end it. None any more once ``gone`` says true.
@@ -93,32 +94,25 @@ class Confined:
         """
         if not self._upload:
             raise AudioError(f"{self._name}: is empty (0 bytes)")
-        ours, theirs = multiprocessing.Pipe()
-        process = context().Process(target=self._target, args=(theirs, self._order), daemon=True)
+        pipe, child = forks.start(self._target, self._order)
+        self.pid = child.pid
         # A process that stands still does not even take its upload.
-        watchdog = threading.Timer(self._stall, process.kill)
+        watchdog = threading.Timer(self._stall, child.end)
         try:
-            process.start()
-            self.pid = process.pid
-            theirs.close()
             watchdog.start()
-            ours.send_bytes(self._upload)
+            pipe.send_bytes(self._upload)
             watchdog.cancel()
             self._upload = b""
-            while self._waits(ours, gone):
-                yield ours.recv_bytes()
-        except (EOFError, ConnectionError):
+            while self._waits(pipe, gone):
+                yield pipe.recv_bytes(self._longest)
+        except (EOFError, OSError):  # the latter also of a message that is too long
             raise AudioDecodeError(
                 f"{self._name}: the decoder crashed on it, so it is damaged"
             ) from None
         finally:
             watchdog.cancel()
-            theirs.close()
-            ours.close()
-            if self.pid is not None:
-                process.kill()
-                process.join()
-                process.close()
+            child.end()
+            pipe.close()
 
     def _waits(self, pipe: Connection, gone: Callable[[], bool]) -> bool:
         """Whether a message is there; not when nobody waits for it any more."""
@@ -131,24 +125,3 @@ class Confined:
                     f"{self._name}: no sound came out of it for {self._stall:g} s"
                 )
         return not gone()
-
-
-def context() -> SpawnContext | ForkServerContext:
-    """Processes that share nothing with the server but what they are given."""
-    if sys.platform == "win32":
-        return multiprocessing.get_context("spawn")
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(_PRELOADED)
-    return found
-
-
-def warm_up() -> None:
-    """Start the process that the others are forked from: the first upload need not wait."""
-    process = context().Process(target=_nothing)
-    process.start()
-    process.join()
-    process.close()
-
-
-def _nothing() -> None:
-    """What the first process does."""

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 
 import numpy as np
 
 from ark_asr.audio import SAMPLE_RATE, CutOptions, cut, open_audio
+from ark_asr.audio.wav import wav_bytes
 from ark_asr.errors import ArkError, AudioDecodeError
 from ark_asr.server.confined import Bounds
 from ark_asr.types import Audio
@@ -23,6 +24,7 @@ SECOND = struct.Struct("<d")
 # Decoding and looking for speech take about a hundredth of the recording's length.
 _CPU_SHARE = 0.1
 _CPU_LEAST = 30
+_OTHER_RATE = 44_100  # than that of the models, so that resampling is rehearsed too
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,14 @@ def hear(pipe: Connection, order: Order) -> None:
             pipe.send_bytes(REFUSED + str(error).encode())
         except ArkError as error:
             pipe.send_bytes(REFUSED + str(error).encode(errors="replace"))
+
+
+def rehearse() -> None:
+    """Hear a second of nothing, so that all that is loaded or set up only then is there."""
+    ours, theirs = Pipe()
+    nothing = np.zeros(_OTHER_RATE, np.float32)
+    with ours, theirs:  # nobody reads what is said; it is little enough to stay in the pipe
+        _hear(theirs, NamedBytes("", wav_bytes(nothing, _OTHER_RATE)), Order("", 30.0, 60.0, 0))
 
 
 def _hear(pipe: Connection, upload: NamedBytes, order: Order) -> None:

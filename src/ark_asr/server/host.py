@@ -19,7 +19,7 @@ from ark_asr.models.catalogue import find
 from ark_asr.models.store import DEFAULT_MODEL, ModelFolder, list_models, resolve
 from ark_asr.pipeline import Recognizer, batches_itself
 from ark_asr.pipeline.scribe import Scribe
-from ark_asr.server import confined
+from ark_asr.server import forks
 from ark_asr.server.problems import Problem
 from ark_asr.server.scheduler import Scheduler
 from ark_asr.server.settings import Settings
@@ -226,7 +226,7 @@ class Host:
             async with self._one_at_a_time:
                 await self._make_room(model)
                 if model is self.first:
-                    await asyncio.to_thread(confined.warm_up)
+                    await asyncio.to_thread(forks.warm_up)
                 recognizer = await asyncio.to_thread(
                     Recognizer.load,
                     model.folder.path,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from contextlib import closing
 
+from ark_asr.audio import SAMPLE_RATE
 from ark_asr.errors import AudioError
 from ark_asr.server import ear
-from ark_asr.server.confined import Confined
+from ark_asr.server.confined import TEXT, Confined
 from ark_asr.server.ear import Order
 from ark_asr.server.problems import Problem
 from ark_asr.server.ticket import Ticket
+
+_SAMPLE_BYTES = 4
 
 
 class Hearing:
@@ -34,7 +37,9 @@ class Hearing:
         self.warnings: list[str] = []
         self._order = order
         self._ticket = ticket
-        self._process = Confined(ear.hear, order, order.name, upload, stall)
+        self._handed = 0.0  # seconds of sound
+        longest = TEXT + math.ceil(order.clip_seconds * SAMPLE_RATE) * _SAMPLE_BYTES
+        self._process = Confined(ear.hear, order, order.name, upload, stall, longest=longest)
 
     @property
     def pid(self) -> int | None:
@@ -55,7 +60,12 @@ class Hearing:
     def _take(self, message: bytes) -> None:
         kind = message[:1]
         if kind == ear.PIECE:
-            self._ticket.put(ear.read_piece(message))
+            piece = ear.read_piece(message)
+            self._handed += piece.duration
+            # A decoder in its right mind says so itself; one that was taken over does not.
+            if self._handed > self._order.max_duration:
+                raise self._too_long()
+            self._ticket.put(piece)
         elif kind == ear.HEARD:
             (self.heard,) = ear.SECOND.unpack_from(message, 1)
         elif kind == ear.TOTAL:
@@ -66,10 +76,13 @@ class Hearing:
         elif kind == ear.REFUSED:
             raise AudioError(message[1:].decode(errors="replace"))
         elif kind == ear.TOO_LONG:
-            raise Problem(
-                413,
-                f"{self._order.name}: has more than {self._order.max_duration:g} s of sound; "
-                "cut it into parts",
-                "file",
-                "audio_too_long",
-            )
+            raise self._too_long()
+
+    def _too_long(self) -> Problem:
+        return Problem(
+            413,
+            f"{self._order.name}: has more than {self._order.max_duration:g} s of sound; "
+            "cut it into parts",
+            "file",
+            "audio_too_long",
+        )
