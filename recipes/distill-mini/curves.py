@@ -42,10 +42,11 @@ def main() -> None:
             steps, shares = curve(logs[name], "agreement")
             apart.plot(steps, shares, "--", color=line.get_color(), label=f"{name}: agreement")
             errors.plot(*curve(logs[name], "rollout_wer", 100), label=name)
-    apart.set(title="student and teacher", xlabel="updates of OPD",
-              ylabel="on the student's texts: nats; share of places")  # fmt: skip
+    apart.set(title="student and teacher, on its texts", xlabel="updates of OPD",
+              ylabel="nats; share of places")  # fmt: skip
     errors.set(title="the student's own texts", xlabel="updates of OPD",
-               ylabel="WER % on augmented training clips")  # fmt: skip
+               ylabel="WER % on training clips")  # fmt: skip
+    apart.set_ylim(0, 1.4 * apart.get_ylim()[1])  # room for the names
     for axes in (losses, apart, errors):
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")

@@ -4,7 +4,8 @@
 
 Intervals are 95 % by bootstrap over utterances (Bisani and Ney, 2004); a paired difference draws
 the same utterances for both rows. All seeds that are there are taken together: their errors are
-summed per utterance. Recordings longer than the model's clip walk the whole road, with its cuts.
+summed per utterance. A set with recordings longer than the model's clip walks the whole road, with
+its cuts and guards; the others are decoded clip by clip.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from ark_asr.types import TranscribeOptions
 NAMES = {"trunk": "(trunk)", "base": "Base", "opd": "Base + OPD", "td": "Base + TD",
          "td+opd": "Base + TD + OPD", "teacher": "(teacher)"}  # fmt: skip
 
+Counts = dict[tuple[str, str], list[int]]  # by row and set, of each utterance
+
 
 def transcripts(model: Path, rows: list[Row]) -> list[str]:
-    """What a checkpoint writes; whole recordings are cut first, clips are decoded as they are."""
+    """What a checkpoint writes: by the whole road if one recording is too long for a clip."""
     tokenizer = Tokenizer.load(model)
     features = tokenizer.config.features
     if max(row.seconds for row in rows) * features.sample_rate <= features.clip_samples:
@@ -64,6 +67,61 @@ def cell(found: list[int], words: list[int]) -> str:
     return f"{rate} ({100 * between.low:.1f} to {100 * between.high:.1f})" if between else rate
 
 
+def score(
+    models: dict[str, list[Path]], sets: dict[str, list[Row]], workers: int
+) -> tuple[Counts, Counts]:
+    """Word errors and words of each row in each set, per utterance, all seeds together."""
+    found, words = {}, {}
+    everything = [folder for folders in models.values() for folder in folders]
+    with ProcessPoolExecutor(workers) as pool:
+        for name, rows in sets.items():
+            scored = dict(zip(everything, pool.map(partial(errors, rows), everything), strict=True))
+            for row, folders in models.items():
+                of_seeds = [scored[folder][0] for folder in folders]
+                found[row, name] = [sum(of_clip) for of_clip in zip(*of_seeds, strict=True)]
+                words[row, name] = [len(folders) * len(plain(r.text).split()) for r in rows]
+                kinds = sum((scored[folder][1] for folder in folders), Counter[str]())
+                rate = cell(found[row, name], words[row, name])
+                print(f"{name}  {row}: {rate}  {dict(kinds)}", flush=True)
+    return found, words
+
+
+def tables(
+    seeds: dict[str, int], sets: list[str], pairs: list[str], found: Counts, words: Counts
+) -> str:
+    """Rates, and differences in pairs; the sets are the lines, for there may be many."""
+    titles = [f"{NAMES.get(row, row)}" for row in seeds]
+    lines = [f"| WER % (95 % interval) | words | {' | '.join(titles)} |",
+             "| --- | ---: |" + " ---: |" * len(titles)]  # fmt: skip
+    for name in sets:
+        cells = [cell(found[row, name], words[row, name]) for row in seeds]
+        first = next(iter(seeds))
+        said = sum(words[first, name]) // seeds[first]
+        lines.append(f"| {name} | {said:,} | {' | '.join(cells)} |")
+    lines.append(f"| seeds | | {' | '.join(str(count) for count in seeds.values())} |")
+    compared = [
+        (first, second) for first, second in (pair.split(":") for pair in pairs)
+        if seeds.get(first, 0) == seeds.get(second, -1)
+    ]  # fmt: skip
+    titles = [f"{NAMES.get(second, second)} - {NAMES.get(first, first)}"
+              for first, second in compared]  # fmt: skip
+    lines += ["", f"| difference in points, paired | {' | '.join(titles)} |",
+              "| --- |" + " ---: |" * len(titles)]  # fmt: skip
+    for name in sets:
+        cells = [between(found[a, name], found[b, name], words[a, name]) for a, b in compared]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def between(first: list[int], second: list[int], words: list[int]) -> str:
+    """How many points the second is above the first, and the interval of that."""
+    way = difference(first, second, words)
+    if way is None:
+        return "-"
+    low, high = 100 * way.interval.low, 100 * way.interval.high
+    return f"{100 * way.difference:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
 def main() -> None:
     """Score everything and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -88,43 +146,14 @@ def main() -> None:
     if args.limit:
         sets = {name: rows[: args.limit] for name, rows in sets.items()}
     sets = {name: [row for row in rows if plain(row.text)] for name, rows in sets.items()}
-    words, found = {}, {}
-    everything = [folder for folders in models.values() for folder in folders]
-    with ProcessPoolExecutor(args.workers) as pool:
-        for name, rows in sets.items():
-            scored = dict(zip(everything, pool.map(partial(errors, rows), everything), strict=True))
-            for row, folders in models.items():
-                of_seeds = [scored[folder][0] for folder in folders]
-                found[row, name] = [sum(of_clip) for of_clip in zip(*of_seeds, strict=True)]
-                words[row, name] = [len(folders) * len(plain(r.text).split()) for r in rows]
-                kinds = sum((scored[folder][1] for folder in folders), Counter[str]())
-                rate = cell(found[row, name], words[row, name])
-                print(f"{name}  {row}: {rate}  {dict(kinds)}", flush=True)
+    found, words = score(models, sets, args.workers)
     if len(sets) > 1:
         for row in models:
             for of_set in (found, words):
                 of_set[row, "all"] = [n for name in sets for n in of_set[row, name]]
-    columns = [*sets, *(["all"] if len(sets) > 1 else [])]
-
-    lines = [f"| WER % (95 % interval) | seeds | {' | '.join(columns)} |",
-             "| --- | ---: |" + " ---: |" * len(columns)]  # fmt: skip
-    for row, folders in models.items():
-        cells = [cell(found[row, name], words[row, name]) for name in columns]
-        lines.append(f"| {NAMES.get(row, row)} | {len(folders)} | {' | '.join(cells)} |")
-    lines += ["", f"| difference in points, paired | {' | '.join(columns)} |",
-              "| --- |" + " ---: |" * len(columns)]  # fmt: skip
-    for first, second in (pair.split(":") for pair in args.pairs):
-        if {first, second} <= models.keys() and len(models[first]) == len(models[second]):
-            cells = []
-            for name in columns:
-                way = difference(found[first, name], found[second, name], words[first, name])
-                cells.append(
-                    f"{100 * way.difference:+.1f} ({100 * way.interval.low:+.1f} to "
-                    f"{100 * way.interval.high:+.1f})" if way else "-"
-                )  # fmt: skip
-            title = f"{NAMES.get(second, second)} - {NAMES.get(first, first)}"
-            lines.append(f"| {title} | {' | '.join(cells)} |")
-    text = "\n".join(lines) + "\n"
+    named = [*sets, *(["all"] if len(sets) > 1 else [])]
+    counts = {row: len(folders) for row, folders in models.items()}
+    text = tables(counts, named, args.pairs, found, words)
     print(text)
     if args.out:
         args.out.write_text(text)
