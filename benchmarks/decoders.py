@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -102,8 +102,9 @@ class Kept:
 
 
 def hear_on(pipe: Connection) -> None:
-    while True:
-        ear.hear(pipe, pipe.recv())
+    with suppress(EOFError):  # nothing more to hear
+        while True:
+            ear.hear(pipe, pipe.recv())
 
 
 def taken(pipe: Connection) -> int:
