@@ -2,7 +2,7 @@
 
     python benchmarks/decoders.py [FILE ...] [--uploads 30] [--rounds 6]
 
-Three ways take turns, so that whatever else the machine does happens to all of them:
+Four ways take turns, so that whatever else the machine does happens to all of them:
 
 - script: a process of `multiprocessing` for each, forked from one that has imported everything, as
   the server had it first. Each imports the script again that the server was started by, and with

@@ -15,15 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from ark_asr.engines.torch_writer import TorchWriter
 from ark_asr.engines.vllm import VllmEngine
+from asked import written
 
 pytestmark = pytest.mark.usefixtures("alone")
-
-
-def written(engine, asks):
-    try:
-        return engine.write(asks, [lambda: False] * len(asks))
-    finally:
-        engine.close()
 
 
 # By their published names; the joint layers are made of the first three, and of none of the others.

@@ -14,16 +14,10 @@ from ark_asr.engines.base import Ask
 from ark_asr.engines.torch_writer import TorchWriter
 from ark_asr.engines.vllm import VllmEngine
 from ark_asr.errors import ModelError
+from asked import written
 from checkpoints import write_checkpoint
 
 pytestmark = pytest.mark.usefixtures("alone")
-
-
-def written(engine, asks):
-    try:
-        return engine.write(asks, [lambda: False] * len(asks))
-    finally:
-        engine.close()
 
 
 def assert_same(found, expected):
