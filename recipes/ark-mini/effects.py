@@ -133,12 +133,13 @@ def level(rng: np.random.Generator, samples: Samples) -> Samples:
 
 
 def augment(
-    rng: np.random.Generator, speech: Samples, others: Sequence[Samples], *, clean: bool
-) -> Samples:
+    rng: np.random.Generator, speech: Samples, others: Sequence[Samples], *, clean: bool,
+    narrow: float = 0.15,
+) -> Samples:  # fmt: skip
     """Turn trimmed clean speech into what a microphone might hear.
 
     `others` are earlier clean utterances for babble. `clean` keeps only gaps, a faint noise floor
-    and the level.
+    and the level; of all others the share `narrow` goes through a telephone or a narrow recording.
     """
     samples = gaps(rng, speech)
     if not clean:
@@ -146,7 +147,7 @@ def augment(
             samples = reverberant(rng, samples)
         if rng.random() < 0.5:
             samples = noisy(rng, samples, others)
-        if rng.random() < 0.15:
+        if rng.random() < narrow:
             samples = band_limited(rng, samples)
         if rng.random() < 0.05:
             samples = coarse(rng, samples)

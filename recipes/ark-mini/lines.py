@@ -25,16 +25,26 @@ _ROOMS = [
 
 
 class LineMaker:
-    """Draws training lines: whole and partial sentences, and generated material."""
+    """Draws training lines: whole and partial sentences, and generated material.
 
-    def __init__(self, corpus: Corpus) -> None:
+    `single` is the share of lines that are one word, half of them a digit, beyond those that the
+    other kinds happen to give.
+    """
+
+    def __init__(self, corpus: Corpus, single: float = 0.0) -> None:
         self._corpus = corpus
+        self._single = single
         self._held = frozenset(line.text for line in corpus.held_out)
 
     def draw(self, rng: np.random.Generator) -> Line:
         """Draw one training line; never one of the held-out sentences."""
         while True:
-            line = self.generated(rng) if rng.random() < GENERATED_SHARE else self._sentence(rng)
+            if self._single and rng.random() < self._single:
+                line = self._one_word(rng)
+            elif rng.random() < GENERATED_SHARE:
+                line = self.generated(rng)
+            else:
+                line = self._sentence(rng)
             if line.text not in self._held:
                 return line
 
@@ -46,6 +56,14 @@ class LineMaker:
             start = int(rng.integers(0, len(words) - size + 1))
             return line_of(words[start : start + size], "part")
         return line_of(words)
+
+    def _one_word(self, rng: np.random.Generator) -> Line:
+        if rng.random() < 0.5:
+            digit = ONES[int(rng.integers(10))]
+            return Line(digit, digit, "digits")
+        words = self._corpus.vocabulary
+        word = words[int(rng.integers(len(words)))]
+        return Line(word, word, "words")
 
     def generated(self, rng: np.random.Generator) -> Line:
         """Draw digits, numbers, dates, times, letters, commands or loose words."""

@@ -41,7 +41,9 @@ TEST_SETS = {"dev-synthetic": 300, "test-seen-voices": 400, "test-unseen-voices"
 class Job:
     """One shard to make; `count` is None for training, which fills the shard by time.
 
-    `clean` is the share of its utterances that have no room, noise or telephone, for training.
+    For training: `clean` is the share of its utterances that have no room, noise or telephone,
+    `narrow` the share of all others that went through a telephone or a narrow recording, `single`
+    the share that is one word.
     """
 
     split: str
@@ -52,6 +54,8 @@ class Job:
     texts: Path
     reserve: tuple[Path, ...]
     clean: float = 0.15
+    narrow: float = 0.15
+    single: float = 0.0
 
     @property
     def audio(self) -> Path:
@@ -101,7 +105,7 @@ def plan(job: Job) -> list[Utterance]:
     split_key = int.from_bytes(job.split.encode(), "big") % 2**32
     rng = np.random.default_rng([job.seed, split_key, job.index])
     if job.count is None:
-        lines = _lines_for(SHARD_SECONDS, LineMaker(corpus), rng)
+        lines = _lines_for(SHARD_SECONDS, LineMaker(corpus, job.single), rng)
     else:
         lines = _held_out_lines(corpus, job)
     engines = UNSEEN_ENGINES if "unseen" in job.split else TRAINING_ENGINES
@@ -179,7 +183,7 @@ def make_shard(job: Job) -> tuple[str, float]:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         for utterance, speech in speak(plan(job)):
             rng = np.random.default_rng(utterance.seed)
-            heard = augment(rng, speech, others, clean=utterance.clean)
+            heard = augment(rng, speech, others, clean=utterance.clean, narrow=job.narrow)
             others = [*others[-11:], speech]
             if len(heard) > LONGEST_SECONDS * RATE:
                 continue
@@ -227,7 +231,10 @@ def gather(out: Path, split: str) -> int:
 def _jobs(args: argparse.Namespace) -> list[Job]:
     def job(split: str, index: int, count: int | None) -> Job:
         reserve = tuple(args.reserve)
-        return Job(split, index, count, args.seed, args.out, args.texts, reserve, args.clean)
+        fixed = Job(split, index, count, args.seed, args.out, args.texts, reserve)
+        if count is not None:
+            return fixed
+        return replace(fixed, clean=args.clean, narrow=args.narrow, single=args.single)
 
     shards = round(args.hours * 3600 / SHARD_SECONDS)
     return [
@@ -245,6 +252,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--first-shard", type=int, default=0, help="skip training shards before it")
     parser.add_argument(
         "--clean", type=float, default=0.15, help="share of training utterances without effects"
+    )
+    parser.add_argument(
+        "--narrow", type=float, default=0.15,
+        help="share of the others that went through a telephone or a narrow recording",
+    )  # fmt: skip
+    parser.add_argument(
+        "--single", type=float, default=0.0, help="share of training utterances of one word"
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
