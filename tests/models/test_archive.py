@@ -73,6 +73,60 @@ def test_a_damaged_model_is_not_exported(checkpoint, tmp_path):
     assert not list(tmp_path.glob("a.tar*"))
 
 
+def test_an_archive_that_no_store_would_take_is_not_written(package, built, tmp_path):
+    """The published folder has capitals in its name, and a package is called after it."""
+    named = tmp_path / "ARK-ASR-0.6B"
+    shutil.copytree(built, named)
+    manifest = named / "ark_asr.json"
+    manifest.write_text(manifest.read_text().replace('"tiny"', '"ARK-ASR-0.6B"', 1))
+    with pytest.raises(OptionError, match=r"called 'ARK-ASR-0\.6B'.*convert it again with --name"):
+        export_model(home.Installed("ARK-ASR-0.6B", "int8", named), tmp_path / "a.tar")
+    moved = package.path.rename(home.place("other", "int8"))
+    with pytest.raises(OptionError, match=r"holds tiny:int8.*move the folder to int8/tiny"):
+        export_model(home.Installed("other", "int8", moved), tmp_path / "a.tar")
+    assert not list(tmp_path.glob("a.tar*"))
+
+
+def test_an_archive_that_cannot_be_read_is_named(package, tmp_path, monkeypatch):
+    export_model(package, tmp_path / "a.tar")
+    opened = type(tmp_path).open
+
+    def refuse(path, *args, **kwargs):
+        if path.name == "a.tar":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(type(tmp_path), "open", refuse)
+    with pytest.raises(OptionError, match=r"a\.tar: cannot be read \(Permission denied\)"):
+        import_model(tmp_path / "a.tar")
+
+
+def test_a_sparse_member_is_refused(package, tmp_path):
+    """It is a regular file to tarfile, of any size that its header likes to say."""
+    export_model(package, tmp_path / "a.tar")
+    shutil.rmtree(home.store_folder())
+    data = bytearray((tmp_path / "a.tar").read_bytes())
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        second = tar.getmembers()[1]
+    header = data[second.offset : second.offset + 512]
+    header[156:157] = tarfile.GNUTYPE_SPARSE
+    header[257:265] = b"ustar  \0"
+    header[386:398] = b"%011o\0" % 0  # one stretch: all of it
+    header[398:410] = b"%011o\0" % second.size
+    header[410:482] = bytes(72)
+    header[482:483] = b"\0"
+    header[483:495] = b"%011o\0" % second.size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    data[second.offset : second.offset + 512] = header
+    (tmp_path / "a.tar").write_bytes(data)
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        assert tar.getmembers()[1].issparse()
+    with pytest.raises(ModelFormatError, match="not in its list, or not as a file"):
+        import_model(tmp_path / "a.tar")
+    assert not home.installed()
+
+
 def test_verifying_reads_everything(checkpoint, package):
     for model in (checkpoint, package):
         told = []

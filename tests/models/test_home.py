@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ark_asr.errors import DownloadError, ModelFormatError, ModelNotFoundError
+from ark_asr.errors import DownloadError, ModelFormatError, ModelNotFoundError, OptionError
 from ark_asr.models import home, hub, pull, store
 from hubserver import Trouble
 
@@ -124,3 +124,37 @@ def test_the_folder_where_nothing_is_set(monkeypatch):
     ):  # fmt: skip
         monkeypatch.setattr(sys, "platform", platform)
         assert home.store_folder() == Path.home() / parts / "ark-asr"
+
+
+def test_a_deletion_that_is_cut_short_leaves_no_half_model(both, tiny, monkeypatch):
+    deleting = shutil.rmtree
+
+    def cut_short(path):
+        (path / "weights.bin").unlink(missing_ok=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(home.shutil, "rmtree", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        home.remove("tiny:int8")
+    monkeypatch.setattr(home.shutil, "rmtree", deleting)
+    assert [one.variant for one in home.installed()] == ["checkpoint"]
+    gone = home.remove("tiny")
+    assert {one.variant for one in gone} == {"checkpoint", home.UNFINISHED}
+    assert not [path for path in home.store_folder().glob("*/tiny*") if path.is_dir()]
+
+
+def test_what_cannot_be_deleted_is_said(both, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(home.shutil, "rmtree", refuse)
+    with pytest.raises(OptionError, match=r"int8.tiny: cannot be deleted \(Permission denied\)"):
+        home.remove("tiny:int8")
+
+
+def test_a_link_to_a_model_goes_and_the_model_stays(both, built, tmp_path):
+    shutil.rmtree(home.place("tiny", "int8"))
+    home.place("tiny", "int8").symlink_to(built, target_is_directory=True)
+    home.remove("tiny:int8")
+    assert not home.lookup("tiny:int8")
+    assert (built / "weights.bin").is_file()

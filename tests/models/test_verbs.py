@@ -205,6 +205,35 @@ def test_the_life_of_a_model(server, tiny, built, tmp_path):
     assert "weights.bin" in damaged.stderr
 
 
+def test_a_damaged_model_does_not_hide_the_others(server, tiny, built):
+    shutil.copytree(built, home.place("tiny", "int8"))
+    shutil.copytree(built, home.place("cut", "int8"))
+    (home.place("cut", "int8") / "weights.bin").write_bytes(b"")
+    result = models("list")
+    assert result.exit_code == 0
+    listed = {tuple(line.split()[:2]): line for line in result.stdout.splitlines()}
+    assert "(damaged; ark-asr models remove cut:int8)" in listed["cut", "int8"]
+    assert "damaged" not in listed["tiny", "int8"]
+    assert "weights.bin: 0 bytes, expected" in result.stderr
+    well = run("doctor", "--seconds", "0")
+    assert well.exit_code == 1
+    assert "model        cut (int8): damaged" in well.stdout
+    assert "model        tiny (int8): every file is as recorded" in well.stdout
+    assert models("remove", "cut:int8").exit_code == 0
+    assert "damaged" not in models("list").stdout
+
+
+def test_what_a_message_says_to_do_helps(server, tiny):
+    models("pull", "tiny", "--no-convert")
+    (home.place("tiny", "checkpoint") / "config.json").unlink()
+    stuck = models("pull", "tiny", "--no-convert")
+    assert stuck.exit_code == 2
+    assert stuck.stderr.endswith("no such file; remove the model and pull it again\n")
+    assert models("remove", "tiny").exit_code == 0
+    assert models("pull", "tiny", "--no-convert").exit_code == 0
+    assert models("verify", "tiny").exit_code == 0
+
+
 def test_what_is_not_there(server, tiny, tmp_path):
     for verb in ("path", "verify", "export", "info", "remove"):
         result = models(verb, "nothing")

@@ -66,10 +66,14 @@ def _describe(computer: Computer) -> None:
 def _check_models() -> bool:
     """Hash every model that is here; whether all are as recorded."""
     from ark_asr.models.archive import verify
-    from ark_asr.models.store import list_models
+    from ark_asr.models.store import survey
 
-    well = True
-    for folder in list_models():
+    models, broken = survey()
+    for one in broken:
+        say(one.why)
+        typer.echo(f"model        {one.installed.name} ({one.installed.variant}): damaged")
+    well = not broken
+    for folder in models:
         name = f"{folder.name} ({folder.precision or folder.kind})"
         try:
             verify(folder.path)

@@ -27,12 +27,18 @@ def list_() -> None:
     with outcome():
         from ark_asr.models.catalogue import catalogue
         from ark_asr.models.home import installed
-        from ark_asr.models.store import DEFAULT_MODEL, list_models
+        from ark_asr.models.store import DEFAULT_MODEL, survey
 
-        for model in list_models():
+        models, damaged = survey()
+        for model in models:
             mark = "  (default)" if model.name == DEFAULT_MODEL else ""
             variant = model.precision or model.kind
             typer.echo(f"{model.name:<26}{variant:<14}{_size(model.size):>10}{mark}")
+        for broken in damaged:
+            one = broken.installed
+            note = f"damaged; ark-asr models remove {one}"
+            typer.echo(f"{one.name:<26}{one.variant:<14}{_size(one.size):>10}  ({note})")
+            say(broken.why)
         for other in installed():
             entry = _entry(other.name)
             if entry and not (entry.runs and entry.transcribes):

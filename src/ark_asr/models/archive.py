@@ -12,19 +12,18 @@ import hashlib
 import io
 import json
 import re
-import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ark_asr.errors import ModelFormatError, ModelNotFoundError, OptionError
 from ark_asr.models.catalogue import find, is_model_file, is_model_name
 from ark_asr.models.config import require
-from ark_asr.models.home import UNFINISHED, Installed, place, store_folder
+from ark_asr.models.home import UNFINISHED, Installed, discard, place, store_folder
 from ark_asr.models.package import MANIFEST_FILE, Manifest, PackageFile, hash_file, verify_package
-from ark_asr.models.receipt import RECEIPT_FILE, Receipt
+from ark_asr.models.receipt import RECEIPT_FILE, Receipt, ReceivedFile
 
 LIST_FILE = "ark_asr_archive.json"
 KIND = "ark-asr-archive"
@@ -87,12 +86,24 @@ def export_model(
         progress: Told the bytes written.
 
     Raises:
-        OptionError: ``dest`` exists already, or cannot be written.
+        OptionError: ``dest`` exists already or cannot be written, or no store would take the model
+            under its name.
         ModelFormatError: A file is not what its manifest says.
     """
     if dest.exists():
         raise OptionError(f"{dest}: exists already; choose another name")
     files = files_of(model.path)
+    name, variant, _ = _held(model.path)
+    if not is_model_name(name):
+        raise OptionError(
+            f"{model.path}: is called {name!r}, and a name in the store is of lower case letters, "
+            "digits, dots and dashes; convert it again with --name"
+        )
+    if (name, variant) != (model.name, model.variant):
+        raise OptionError(
+            f"{model.path}: holds {name}:{variant}, which cannot be exported as {model}; move the "
+            f"folder to {variant}/{name}"
+        )
     contents = Contents(model.name, model.variant, dict(sorted(files.items())))
     head = {"kind": KIND, "format_version": FORMAT_VERSION, **asdict(contents)}
     text = (json.dumps(head, indent=1, sort_keys=True) + "\n").encode()
@@ -137,6 +148,10 @@ def import_model(
         raise ModelNotFoundError(f"{archive}: no such file")
     unfinished = store_folder() / UNFINISHED
     try:
+        archive.open("rb").close()
+    except OSError as error:
+        raise OptionError(f"{archive}: cannot be read ({error.strerror or error})") from None
+    try:
         unfinished.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="import-", dir=unfinished) as made:
             folder = Path(made) / "model"
@@ -153,14 +168,16 @@ def import_model(
             _check(folder, contents, archive)
             dest.parent.mkdir(parents=True, exist_ok=True)
             if dest.exists():
-                shutil.rmtree(dest)
+                discard(Installed(contents.name, contents.variant, dest))
             folder.rename(dest)
     except tarfile.TarError as error:
         raise ModelFormatError(f"{archive}: not a whole archive of a model ({error})") from None
     except OSError as error:
         if isinstance(error, (ModelNotFoundError, ModelFormatError)):
             raise
-        raise OptionError(f"{store_folder()}: cannot be written ({error.strerror})") from None
+        raise OptionError(
+            f"{store_folder()}: cannot be written ({error.strerror or error})"
+        ) from None
     return Installed(contents.name, contents.variant, dest)
 
 
@@ -204,7 +221,9 @@ def _unpack(
     missing = dict(contents.files)
     while member := tar.next():
         expected = missing.pop(member.name, None)
-        if expected is None or not member.isreg() or member.size != expected.size:
+        # A sparse one is a regular file to tarfile, and a few bytes of it could fill any disk.
+        plain = member.isreg() and not member.issparse()
+        if expected is None or not plain or member.size != expected.size:
             raise ModelFormatError(
                 f"{archive}: {member.name!r} is not in its list, or not as a file of that size; "
                 "refused"
@@ -228,16 +247,9 @@ def _check(folder: Path, contents: Contents, archive: Path) -> None:
     if set(contents.files) != set(files_of(folder)):
         raise ModelFormatError(f"{archive}: its list is not that of the model's own manifest")
     verify(folder)
-    if (folder / MANIFEST_FILE).is_file():
-        manifest = Manifest.load(folder)
-        held = (manifest.name, manifest.precision)
-        received = {}
-    else:
-        receipt = Receipt.load(folder)
-        held = (receipt.name, receipt.layout)
-        received = receipt.files
-    if held != (contents.name, contents.variant):
-        raise ModelFormatError(f"{archive}: says {contents.name}, holds {':'.join(held)}; refused")
+    name, variant, received = _held(folder)
+    if (name, variant) != (contents.name, contents.variant):
+        raise ModelFormatError(f"{archive}: says {contents.name}, holds {name}:{variant}; refused")
     entry = find(contents.name)
     for name, file in received.items():
         known = entry.known_sha256(name) if entry else None
@@ -245,6 +257,15 @@ def _check(folder: Path, contents: Contents, archive: Path) -> None:
             raise ModelFormatError(
                 f"{archive}: {name} is not the one that was published as {contents.name}; refused"
             )
+
+
+def _held(folder: Path) -> tuple[str, str, Mapping[str, ReceivedFile]]:
+    """Name and variant by the model's own word; what was received of it, if it was."""
+    if (folder / MANIFEST_FILE).is_file():
+        manifest = Manifest.load(folder)
+        return manifest.name, manifest.precision, {}
+    receipt = Receipt.load(folder)
+    return receipt.name, receipt.layout, receipt.files
 
 
 class _Hashed:
@@ -264,7 +285,9 @@ class _Hashed:
     def check(self, expected: PackageFile, path: Path) -> None:
         """Compare what was read with what was recorded."""
         if self.digest.hexdigest() != expected.sha256:
-            raise ModelFormatError(f"{path}: SHA-256 is not the recorded one; pull it again")
+            raise ModelFormatError(
+                f"{path}: SHA-256 is not the recorded one; remove the model and pull it again"
+            )
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:

@@ -7,13 +7,14 @@ The variant is ``checkpoint`` for published weights, the precision for packages 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ark_asr.errors import ModelNotFoundError
+from ark_asr.errors import ModelNotFoundError, OptionError
 from ark_asr.models.catalogue import CHECKPOINT, find, is_model_name
 from ark_asr.models.package import MANIFEST_FILE
 from ark_asr.models.receipt import RECEIPT_FILE
@@ -86,14 +87,46 @@ def remove(wanted: str) -> list[Installed]:
 
     Raises:
         ModelNotFoundError: It is not in the store.
+        OptionError: It cannot be deleted.
     """
     gone = find_all(wanted)
     if not gone:
         known = ", ".join(str(one) for one in installed()) or "nothing"
         raise ModelNotFoundError(f"{wanted!r} is not in the store; {known} is")
-    for one in gone:
-        shutil.rmtree(one.path)
+    for one in reversed(gone):  # what is unfinished first: `discard` would sweep it away too
+        try:
+            discard(one)
+        except OSError as error:
+            raise OptionError(
+                f"{one.path}: cannot be deleted ({error.strerror or error})"
+            ) from None
     return gone
+
+
+def discard(one: Installed) -> None:
+    """Delete a folder of the store.
+
+    It leaves its place at once: a deletion that is cut short must not leave half a model there,
+    which could neither be used nor pulled again.
+
+    Raises:
+        OSError: It cannot be deleted.
+    """
+    if one.path.is_symlink():  # what it leads to is not the store's
+        one.path.unlink()
+        return
+    going = one.path
+    if one.variant != UNFINISHED:
+        aside = store_folder() / UNFINISHED / f"{one.name}-removed"
+        if aside.exists():  # of a deletion that was cut short
+            shutil.rmtree(aside)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            going = one.path.rename(aside)
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # a variant may be kept on another disk
+                raise
+    shutil.rmtree(going)
 
 
 def find_all(wanted: str) -> list[Installed]:

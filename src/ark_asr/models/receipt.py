@@ -85,7 +85,7 @@ class Receipt:
         check_sizes(
             folder,
             {name: file.size for name, file in files.items()},
-            missing="pull the model again",
+            missing="remove the model and pull it again",
             damaged="remove the model and pull it again",
         )
         return receipt

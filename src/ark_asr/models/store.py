@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ark_asr.errors import ModelFormatError, ModelNotFoundError
+from ark_asr.errors import ModelError, ModelFormatError, ModelNotFoundError
 from ark_asr.models import home
 from ark_asr.models.catalogue import CHECKPOINT, find
 from ark_asr.models.layouts import Kind, layout_of
@@ -42,6 +42,14 @@ class ModelFolder:
     def size(self) -> int:
         """Bytes of all its files."""
         return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A model of the store that cannot be used as it is, and why."""
+
+    installed: home.Installed
+    why: str
 
 
 def resolve(name_or_path: str | Path | None = None) -> ModelFolder:
@@ -84,8 +92,21 @@ def languages_of(name: str) -> tuple[str, ...]:
 
 def list_models() -> list[ModelFolder]:
     """The models that came with this program, then those of the store that can be run."""
-    runnable = [one for one in home.installed() if _runs(one)]
-    return [*_embedded().values(), *(_inspect(one.path) for one in runnable)]
+    return survey()[0]
+
+
+def survey() -> tuple[list[ModelFolder], list[Damaged]]:
+    """The models that can be run, and those of the store that could be if they were whole.
+
+    One that is damaged must not hide the others.
+    """
+    sound, damaged = [*_embedded().values()], []
+    for one in filter(_runs, home.installed()):
+        try:
+            sound.append(_inspect(one.path))
+        except ModelError as error:
+            damaged.append(Damaged(one, str(error)))
+    return sound, damaged
 
 
 def _runs(one: home.Installed) -> bool:
