@@ -74,7 +74,9 @@ def hang(pipe, order):
 
 def fail(pipe, order):
     """End with an error that nobody expects; its message is of the upload."""
-    raise ValueError(pipe.recv_bytes().decode())
+    upload = pipe.recv_bytes()
+    Bounds(4 * GIGABYTE, 60).enter()
+    raise ValueError(upload.decode())
 
 
 def tell_files(pipe, order):

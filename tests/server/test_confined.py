@@ -105,15 +105,23 @@ def test_who_is_not_waited_for_ends():
     assert gone(pid)
 
 
-def test_an_error_nobody_expects_is_told_without_what_is_private(capfd, monkeypatch):
-    monkeypatch.setattr(forks, "_forks", forks._Forks())  # what it says goes where this looks
+def test_an_error_nobody_expects_ends_nobody_else_and_tells_nothing_private(
+    capfd, caplog, monkeypatch
+):
+    # What it prints goes into a file here, as that of `serve start`, which it may not write.
+    monkeypatch.setattr(forks, "_forks", forks._Forks())
+    other = hostile.said(hostile.hang)
+    pid = int(next(other))
     with pytest.raises(AudioDecodeError, match="crashed on it"):
         list(hostile.said(hostile.fail, upload=b"a secret"))
+    list(hostile.said(hostile.ramble, longest=4 << 20))  # the next order, after all of that
+    assert not gone(pid)
+    other.close()
     forks._forks._close()
-    told = capfd.readouterr().err
-    assert "in fail" in told
-    assert "ValueError" in told
-    assert "secret" not in told
+    (record,) = (record for record in caplog.records if record.message == "decoder_failed")
+    assert "in fail" in record.where
+    assert record.where.endswith("ValueError")
+    assert "secret" not in f"{vars(record)}{capfd.readouterr()}"
 
 
 @linux
@@ -163,6 +171,15 @@ def test_the_process_they_are_forked_from_is_replaced_when_it_is_killed(hello):
     assert stem() != before
     assert gone(before)
     assert hear(hello.read_bytes())[1][-1][:1] == ear.DONE
+
+
+def test_who_finds_late_that_it_was_given_up_gets_the_next_one(monkeypatch):
+    monkeypatch.setattr(forks, "_forks", forks._Forks())
+    forks._forks.stem().close()  # by another request, which has found that it was killed
+    messages = hostile.said(hostile.hang)
+    assert int(next(messages))
+    messages.close()
+    forks._forks._close()
 
 
 def test_no_room_for_a_process_is_not_the_files_fault(monkeypatch):

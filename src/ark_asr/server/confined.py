@@ -6,6 +6,7 @@ bytes, never pickled objects: whoever took over a decoder could otherwise take o
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import threading
@@ -18,10 +19,12 @@ from typing import TypeVar
 
 from ark_asr.errors import AudioDecodeError, AudioError
 from ark_asr.server import forks
+from ark_asr.server.stem import BROKEN
 
 _Order = TypeVar("_Order")
 TEXT = 1 << 20  # bytes of the longest line of text that anybody would send
 _PATIENCE = 0.2  # seconds between two looks whether anybody still waits
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class Confined:
             watchdog.cancel()
             self._upload = b""
             while self._waits(pipe, gone):
-                yield pipe.recv_bytes(self._longest)
+                yield self._next(pipe)
         except (EOFError, OSError):  # the latter also of a message that is too long
             raise AudioDecodeError(
                 f"{self._name}: the decoder crashed on it, so it is damaged"
@@ -113,6 +116,14 @@ class Confined:
             watchdog.cancel()
             child.end()
             pipe.close()
+
+    def _next(self, pipe: Connection) -> bytes:
+        message = pipe.recv_bytes(self._longest)
+        if message[:1] == BROKEN:
+            where = message[1:].decode(errors="replace")
+            _log.error("decoder_failed", extra={"where": where})
+            raise EOFError
+        return message
 
     def _waits(self, pipe: Connection, gone: Callable[[], bool]) -> bool:
         """Whether a message is there; not when nobody waits for it any more."""

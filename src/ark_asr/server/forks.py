@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Protocol, TypeVar
 
 from ark_asr.server.problems import Problem
-from ark_asr.server.stem import FAILED, FORK, MESSAGE
+from ark_asr.server.stem import FAILED, FORK, MESSAGE, live
 
 _Order = TypeVar("_Order")
 _PATIENCE = 10.0  # seconds for the stem to end, of which it needs a hundredth
@@ -53,19 +53,25 @@ def start(target: Callable[[Connection, _Order], None], order: _Order) -> tuple[
     Raises:
         Problem: 503: the system has no room for another process.
     """
-    if sys.platform == "win32":
-        return _spawned(target, order)
     told = pickle.dumps((target, order))
-    ours, theirs = multiprocessing.Pipe()
     try:
-        with theirs:
-            child = _forks.child(ours, theirs)
-    except BaseException:
-        ours.close()
-        raise
+        ours, child = _begun()
+    except (EOFError, OSError):
+        message = "there is no room for another process now; try again later"
+        raise Problem(503, message, None, "overloaded", {"Retry-After": "10"}) from None
     with suppress(ConnectionError):  # it is gone already, which shows when it is listened to
         ours.send_bytes(told)
     return ours, child
+
+
+def _begun() -> tuple[Connection, Child]:
+    ours, theirs = multiprocessing.Pipe()
+    try:
+        with theirs:
+            return ours, _spawned(theirs) if sys.platform == "win32" else _forks.child(ours, theirs)
+    except BaseException:
+        ours.close()
+        raise
 
 
 def warm_up() -> None:
@@ -103,6 +109,7 @@ class _Stem:
             EOFError, ConnectionError: The stem is gone.
         """
         with self._one_at_a_time:
+            self._check_open()
             socket.send_fds(self._control, [MESSAGE.pack(FORK)], [pipe.fileno()])
             return self._answer()
 
@@ -113,17 +120,26 @@ class _Stem:
             EOFError, OSError: The stem is gone.
         """
         with self._one_at_a_time:
+            self._check_open()
             self._control.sendall(MESSAGE.pack(pid))
             self._answer()
 
     def close(self) -> None:
         """End it, and all that were forked from it."""
-        self._control.close()
+        with suppress(OSError):  # it may be gone; whoever waits for its answer need not any more
+            self._control.shutdown(socket.SHUT_RDWR)
+        with self._one_at_a_time:
+            self._control.close()
         try:
             self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _check_open(self) -> None:
+        # Somebody else may have found first that it was gone, and closed this.
+        if self._control.fileno() < 0:
+            raise EOFError("the process that decoders are forked from has been given up")
 
     def _answer(self) -> int:
         message = self._control.recv(MESSAGE.size, socket.MSG_WAITALL)
@@ -179,8 +195,7 @@ class _Forks:
             stem = self.stem()
             pid = stem.fork(theirs)
         if pid == FAILED:
-            message = "there is no room for another process now; try again later"
-            raise Problem(503, message, None, "overloaded", {"Retry-After": "10"})
+            raise BlockingIOError("no process could be forked")
         return _Forked(stem, pid, ours)
 
     def _forget(self, stem: _Stem) -> None:
@@ -207,12 +222,8 @@ class _Spawned:
         self._process.join()
 
 
-def _spawned(
-    target: Callable[[Connection, _Order], None], order: _Order
-) -> tuple[Connection, Child]:
-    ours, theirs = multiprocessing.Pipe()
+def _spawned(theirs: Connection) -> Child:
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=target, args=(theirs, order), daemon=True)
-    with theirs:
-        process.start()
-    return ours, _Spawned(process)
+    process = context.Process(target=live, args=(theirs,), daemon=True)
+    process.start()
+    return _Spawned(process)

@@ -12,7 +12,6 @@ import pickle
 import signal
 import socket
 import struct
-import sys
 import traceback
 import warnings
 from contextlib import suppress
@@ -24,6 +23,9 @@ from typing import Final
 MESSAGE: Final = struct.Struct("<q")
 FORK: Final = 0
 FAILED: Final = -1
+# First byte of the last thing that a process says which met an error that nobody expects.
+BROKEN: Final = b"!"
+_TOLD: Final = 1 << 14  # bytes of where that was
 
 
 def serve(control: socket.socket) -> None:
@@ -74,21 +76,24 @@ def _fork(control: socket.socket, pipe: int) -> int:
     if pid != 0:
         os.close(pipe)
         return pid
-    control.close()  # whatever takes this process over cannot ask for others
-    os._exit(_live(Connection(pipe)))
+    try:
+        control.close()  # whatever takes this process over cannot ask for others
+        live(Connection(pipe))
+    finally:  # never back into the loop above, which ends the processes of others
+        os._exit(0)
 
 
-def _live(pipe: Connection) -> int:
-    """The life of a forked process: what the server tells it to do, and its exit code."""
+def live(pipe: Connection) -> None:
+    """The life of such a process: it does what the server tells it to."""
     try:
         # Only the server writes here; what it reads are plain bytes (`confined`).
         target, order = pickle.loads(pipe.recv_bytes())  # noqa: S301
         target(pipe, order)
     except (EOFError, ConnectionError):
-        return 0  # the server has no use for it any more
-    except BaseException as error:  # noqa: BLE001 - above this is the loop of another process
-        # Not the message, which may name the recording.
-        told = "".join(traceback.format_tb(error.__traceback__))
-        print(f"{told}{type(error).__name__}", file=sys.stderr, flush=True)
-        return 1
-    return 0
+        pass  # the server has no use for it any more
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is not to be printed
+        # Not the message, which may name the recording. And not onto a log: it may be a file, of
+        # which this process can write no byte.
+        told = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+        with suppress(OSError):
+            pipe.send_bytes(BROKEN + told.encode(errors="replace")[-_TOLD:])
