@@ -84,6 +84,38 @@ def test_an_existing_folder_is_kept_unless_asked(source, tmp_path):
     assert Manifest.load(tmp_path / "made").precision == "int8"
 
 
+def test_only_a_package_is_replaced(source, tmp_path):
+    """One wrong word would else delete whatever stands there: the source itself, a home folder."""
+    own = tmp_path / "own"
+    shutil.copytree(source, own / "model")
+    (own / "notes.txt").write_text("dear")
+    before = sorted(own.rglob("*"))
+    for dest, why in (
+        (own / "model", "the source is in it"),
+        (own, "the source is in it"),
+        (own / "notes.txt", "is a file"),
+    ):
+        with pytest.raises(OptionError, match=why):
+            build_package(own / "model", dest, overwrite=True)
+    with pytest.raises(OptionError, match="is not a package, so it is not replaced"):
+        build_package(source, own, overwrite=True)
+    assert sorted(own.rglob("*")) == before
+
+
+def test_a_place_that_cannot_be_written_is_said(source, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OptionError, match=r"file.made: the package cannot be made"):
+        build_package(source, tmp_path / "file" / "made")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ark_asr.graphs.convert.shutil.copyfile", full)
+    with pytest.raises(OptionError, match=r"made: No space left on device"):
+        build_package(source, tmp_path / "made")
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}
+
+
 def test_a_failure_leaves_nothing(source, tmp_path):
     bad = tmp_path / "bad"
     shutil.copytree(source, bad)

@@ -7,11 +7,12 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ark_asr.errors import ArkWarning, OptionError
+from ark_asr.errors import ArkError, ArkWarning, OptionError
 from ark_asr.graphs.builder import DataFile, GraphBuilder
 from ark_asr.graphs.decoder import DecoderGraph
 from ark_asr.graphs.encoder import EncoderGraph
@@ -23,6 +24,7 @@ from ark_asr.models.package import (
     DATA_FILE,
     DECODER_FILE,
     ENCODER_FILE,
+    MANIFEST_FILE,
     EmbeddingTable,
     Manifest,
     Precision,
@@ -64,50 +66,85 @@ def build_package(
         precision: Of the linear layers; convolutions, norms and attention stay float32.
         name: Name of the model; that of the source folder if not given.
         licence: SPDX name of the licence of the weights.
-        overwrite: Replace ``dest`` if it exists.
+        overwrite: Replace ``dest`` if it is a package or empty; no other folder is deleted.
         progress: Told the fraction done, 0 to 1.
 
     Raises:
-        OptionError: ``dest`` exists, or there is no such precision.
+        OptionError: ``dest`` exists or cannot be written, or there is no such precision.
         ModelNotFoundError: A file of the source is missing.
         ModelFormatError: A file of the source is not what it must be.
     """
     source, dest = Path(source), Path(dest)
     linears = linears_for(precision)
-    if dest.exists() and not overwrite:
-        raise OptionError(f"{dest}: exists already; choose another folder or overwrite it")
+    if dest.exists():
+        _check_replaceable(source, dest, overwrite=overwrite)
     original = open_original(source)
     if original.int8 and precision != "int8":
         warnings.warn(
             f"{source}: its weights are int8; {precision} keeps their rounding errors, convert the "
             "checkpoint to be without", ArkWarning, stacklevel=2,
         )  # fmt: skip
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{dest.name}.", dir=dest.parent) as made:
-        folder = Path(made) / "package"
-        folder.mkdir()
-        max_positions = min(original.config.decoder.max_positions, MAX_POSITIONS)
-        embedding = _write_graphs(
-            folder, original, linears, precision, max_positions, progress=progress
-        )
-        for copied in _COPIED:
-            if (source / copied).is_file():
-                shutil.copyfile(source / copied, folder / copied)
-        manifest = Manifest(
-            name=name or source.resolve().name,
-            precision=precision,
-            max_positions=max_positions,
-            output_ranges=id_ranges(original.output_ids),
-            embedding=embedding,
-            source=Source(source.resolve().name, _hash_weights(original.weights)),
-            licence=licence,
-            files={path.name: hash_file(path) for path in sorted(folder.iterdir())},
-        )
-        manifest.save(folder)
-        if dest.exists():
-            shutil.rmtree(dest)
-        folder.rename(dest)
+    try:
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{dest.name}.", dir=dest.parent) as made:
+            folder = Path(made) / "package"
+            folder.mkdir()
+            manifest = _write(source, folder, original, linears, precision, progress=progress)
+            manifest = replace(manifest, name=name or manifest.source.name, licence=licence)
+            manifest.save(folder)
+            if dest.exists():
+                shutil.rmtree(dest)
+            folder.rename(dest)
+    except ArkError:  # some of these are an OSError too
+        raise
+    except OSError as error:
+        at = error.filename or dest
+        raise OptionError(
+            f"{dest}: the package cannot be made ({at}: {error.strerror or error})"
+        ) from None
     return manifest
+
+
+def _check_replaceable(source: Path, dest: Path, *, overwrite: bool) -> None:
+    """Whether a folder may be deleted for a package: one wrong word must not cost a home folder."""
+    if not overwrite:
+        raise OptionError(f"{dest}: exists already; choose another folder or overwrite it")
+    if not dest.is_dir():
+        raise OptionError(f"{dest}: is a file; choose another name")
+    if source.resolve().is_relative_to(dest.resolve()):
+        raise OptionError(f"{dest}: the source is in it; choose another folder")
+    if not (dest / MANIFEST_FILE).is_file() and any(dest.iterdir()):
+        raise OptionError(f"{dest}: is not a package, so it is not replaced; choose another folder")
+
+
+def _write(
+    source: Path,
+    folder: Path,
+    original: Original,
+    linears: Linears,
+    precision: Precision,
+    *,
+    progress: Callable[[float], None] | None,
+) -> Manifest:
+    """All files of a package but its manifest, which is told."""
+    max_positions = min(original.config.decoder.max_positions, MAX_POSITIONS)
+    embedding = _write_graphs(
+        folder, original, linears, precision, max_positions, progress=progress
+    )
+    for copied in _COPIED:
+        if (source / copied).is_file():
+            shutil.copyfile(source / copied, folder / copied)
+    name = source.resolve().name
+    return Manifest(
+        name=name,
+        precision=precision,
+        max_positions=max_positions,
+        output_ranges=id_ranges(original.output_ids),
+        embedding=embedding,
+        source=Source(name, _hash_weights(original.weights)),
+        licence="",
+        files={path.name: hash_file(path) for path in sorted(folder.iterdir())},
+    )
 
 
 def _write_graphs(
