@@ -21,7 +21,7 @@ from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.pipeline.listener import Heard
 from ark_asr.types import Audio, Hypothesis
 
-judgements = st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=2, max_size=300)
+judgements = st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=1, max_size=300)
 
 
 def columns(words):
@@ -69,6 +69,14 @@ def test_each_recording_is_judged_by_the_others():
     found = held_out(raw, recording == 0, recording, folds=2)
     assert found[0] < 0.05
     assert found[-1] > 0.95
+
+
+def test_recordings_without_words_stand_between_the_others():
+    """Every fifth recording is of the same fold by its number; one has a single word."""
+    raw, right = overconfident(101)
+    recording = np.array([0] * 100 + [5])
+    found = held_out(raw, right, recording)
+    assert ((found > 0) & (found < 1)).all()
 
 
 @pytest.mark.parametrize(
@@ -137,6 +145,24 @@ def test_too_little_speech_is_refused(model, tmp_path, root):
     assert "100 are needed at least" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert Calibration.load(model) is None
+
+
+def test_one_recording_is_not_enough(model, tmp_path, root, monkeypatch):
+    monkeypatch.setattr("ark_asr.evaluation.calibrate._LEAST_WORDS", 3)
+    result = calibrate(model, tmp_path, root, ["numbers", "none"])
+    assert result.exit_code == 2
+    assert "all words are about one recording" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_model_that_cannot_be_written_is_refused_before_it_listens(
+    model, tmp_path, root, monkeypatch
+):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("ark_asr.evaluation.calibrate.calibrate_model", lambda *_, **__: 1 / 0)
+    result = calibrate(model, tmp_path, root, ["numbers"])
+    assert result.exit_code == 2
+    assert result.stderr.endswith("mini: cannot be written; calibrate a copy of the model\n")
 
 
 def test_references_of_one_token_say_nothing_of_heads(model, tmp_path, root):

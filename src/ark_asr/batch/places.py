@@ -40,6 +40,11 @@ def is_remote(path: str) -> bool:
     return _URL.match(path) is not None
 
 
+def is_elsewhere(path: str) -> bool:
+    """Whether it is an address of another machine."""
+    return is_remote(path) and path.partition(":")[0].lower() not in _OF_THIS_MACHINE
+
+
 def join(folder: str, name: str) -> str:
     """The path of a file in a folder."""
     if not is_remote(folder):
@@ -308,7 +313,7 @@ def reach(path: str) -> tuple[Any, str]:
         MissingExtraError: fsspec is not installed.
     """
     scheme = path.partition(":")[0].lower()
-    if scheme not in _OF_THIS_MACHINE and is_offline():
+    if is_elsewhere(path) and is_offline():
         raise OptionError(f"{path}: is not reached with --offline; copy it to this machine")
     try:
         core = import_module("fsspec.core")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ark_asr.cli.outcome import needs_extra, outcome, say
+from ark_asr.errors import ArkError, OptionError
 
 if TYPE_CHECKING:
     from ark_asr.evaluation.calibrate import Findings
@@ -55,11 +57,20 @@ def calibrate(
             for record in read_manifest(name, fields, audio_root=audio_root)
         ]
         folder = resolve(model)
+        if not dry_run and not os.access(folder.path, os.W_OK):  # said now, not after hours
+            raise OptionError(f"{folder.path}: cannot be written; calibrate a copy of the model")
         found = calibrate_model(folder, records, threads=threads)
         for line in (*found.skipped, *_report(found)):
             say(line)
         if not dry_run:
-            found.calibration.save(folder.path)
+            try:
+                found.calibration.save(folder.path)
+            except ArkError:
+                raise
+            except OSError as error:
+                raise OptionError(
+                    f"{folder.path}: cannot be written ({error.strerror or error})"
+                ) from None
             say(f"{folder.path} is calibrated")
 
 

@@ -98,7 +98,7 @@ def compare(
             from ark_asr.evaluation.compare import show
             from ark_asr.evaluation.compare.contenders import known, parse
             from ark_asr.evaluation.compare.results import settle
-            from ark_asr.evaluation.compare.run import Conditions, check_languages
+            from ark_asr.evaluation.compare.run import Conditions, check_languages, check_recordings
             from ark_asr.evaluation.job import Scoring, check
         if list_:
             typer.echo(show.catalogue(known().values()), nl=False)
@@ -122,6 +122,7 @@ def compare(
         scoring = Scoring(scheme, language, language_field, resample_by=resample_by)
         check(records, scoring)
         check_languages(contenders, records, conditions)
+        check_recordings(records)
         _check_network(contenders, download=download)
         if output is not None:
             _make_folder(output)  # said now, not after hours

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ark_asr.audio import load_audio
+from ark_asr.batch.places import recording
 from ark_asr.batch.records import Record
 from ark_asr.decoding.align import follows
 from ark_asr.decoding.words import spell
@@ -139,6 +140,11 @@ def calibrate(
             f"the model said {len(judged)} words about {count} recordings; {_LEAST_WORDS} are "
             "needed at least, better thousands"
         )
+    if len({number for *_, number in judged}) < 2:
+        raise OptionError(
+            "all words are about one recording, so nothing can be judged by what it has not seen; "
+            "give several, better hundreds"
+        )
     if not any(weights):
         raise OptionError("no reference is longer than one token, so heads cannot be judged")
     raw, right, recording = (np.array(column) for column in zip(*judged, strict=True))
@@ -185,12 +191,13 @@ def _usable(
     features = tokenizer.features
     for record in records:
         try:
-            audio = load_audio(
-                record.path,
-                sample_rate=features.sample_rate,
-                begin=record.begin if record.begin > 0 else None,
-                end=record.end if record.end > 0 else None,
-            )
+            with recording(record.path) as source:
+                audio = load_audio(
+                    source,
+                    sample_rate=features.sample_rate,
+                    begin=record.begin if record.begin > 0 else None,
+                    end=record.end if record.end > 0 else None,
+                )
         except ArkError as error:
             skipped.append(str(error))
             continue

@@ -11,6 +11,7 @@ import av
 import numpy as np
 
 from ark_asr.audio import load_audio
+from ark_asr.batch.places import recording
 from ark_asr.batch.records import Record
 from ark_asr.errors import AudioWarning
 from ark_asr.types import Audio
@@ -27,9 +28,9 @@ def data_uri(record: Record) -> str:
     """
     begin = max(record.begin, 0.0)
     end = begin + MOST_SECONDS if record.end < 0 else min(record.end, begin + MOST_SECONDS)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), recording(record.path) as source:
         warnings.simplefilter("ignore", AudioWarning)  # said when it was written down
-        audio = load_audio(record.path, begin=begin, end=end)
+        audio = load_audio(source, begin=begin, end=end)
     return f"data:audio/ogg;base64,{base64.b64encode(ogg_opus(audio)).decode()}"
 
 

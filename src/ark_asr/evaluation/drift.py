@@ -8,7 +8,6 @@ model's answer, and at last the answers that each gives on its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
@@ -17,6 +16,7 @@ from typing import Self
 import numpy as np
 
 from ark_asr.audio import LogMel, cut, open_audio
+from ark_asr.batch.places import recording
 from ark_asr.batch.records import Record
 from ark_asr.decoding.rules import SuppressIds
 from ark_asr.decoding.search import greedy
@@ -235,9 +235,10 @@ def _clips(record: Record, text: TextCodec) -> Iterator[Audio]:
     """A recording in pieces that the model can take, cut as `ark-asr batch` does."""
     features = text.features
     begin, end = (None if at < 0 else at for at in (record.begin, record.end))
-    with closing(
-        open_audio(record.path, sample_rate=features.sample_rate, begin=begin, end=end)
-    ) as sound:
+    with (
+        recording(record.path) as source,
+        open_audio(source, sample_rate=features.sample_rate, begin=begin, end=end) as sound,
+    ):
         long = sound.duration is None or sound.duration > features.clip_seconds
         for clip in cut(sound, features.clip_seconds, vad=long):
             if features.frames(len(clip.samples)):

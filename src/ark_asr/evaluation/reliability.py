@@ -59,7 +59,7 @@ def fit_curve(raw: FloatArray, right: NDArray[np.bool_]) -> Curve:
     certain because it has not failed yet.
     """
     order = np.argsort(raw, kind="stable")
-    groups = np.array_split(order, max(min(len(raw) // _LEAST, _GROUPS), 2))
+    groups = np.array_split(order, min(max(min(len(raw) // _LEAST, _GROUPS), 2), len(raw)))
     pooled: list[tuple[float, float, float]] = []  # probability, share that is right, words
     for group in groups:
         share = (right[group].sum() + 1) / (len(group) + 2)
@@ -77,10 +77,15 @@ def fit_curve(raw: FloatArray, right: NDArray[np.bool_]) -> Curve:
 def held_out(
     raw: FloatArray, right: NDArray[np.bool_], recording: IntArray, folds: int = 5
 ) -> FloatArray:
-    """Confidence of each word by a curve that was fitted without its recording, ``[words]``."""
+    """Confidence of each word by a curve that was fitted without its recording, ``[words]``.
+
+    The words are of at least two recordings.
+    """
     confidence = np.empty(len(raw), np.float32)
+    # By order and not by number: recordings without words may stand between the others.
+    _, order = np.unique(recording, return_inverse=True)
     for fold in range(folds):
-        here = recording % folds == fold
+        here = order % folds == fold
         if here.any():
             curve = fit_curve(raw[~here], right[~here])
             confidence[here] = [curve(value) for value in raw[here]]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ark_asr.batch.places import is_elsewhere
 from ark_asr.batch.records import Record
 from ark_asr.errors import OptionError
 from ark_asr.evaluation.compare.contenders import Contender
@@ -116,6 +117,19 @@ def check_languages(
         raise OptionError(
             f"{needing[0]} must be told the language, and line {silent[0].number} of the input "
             "does not say it; give --language"
+        )
+
+
+def check_recordings(records: Sequence[Record]) -> None:
+    """Refuse what no system could hear, because none of them may open a connection.
+
+    Raises:
+        OptionError: A recording is on another machine.
+    """
+    if away := next((one for one in records if is_elsewhere(one.path)), None):
+        raise OptionError(
+            f"line {away.number} of the input: {away.path} is elsewhere; systems are compared on "
+            "recordings of this machine, copy them here"
         )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ark_asr.audio import open_audio
 from ark_asr.audio.clips import cut
+from ark_asr.batch.places import recording
 from ark_asr.batch.records import Record
 from ark_asr.errors import ArkError
 from ark_asr.evaluation.compare.base import RATE, Backend, Family
@@ -135,8 +136,9 @@ def clips_of(record: Record, seconds: float) -> Iterator[FloatArray]:
     """
     with (
         warnings.catch_warnings(),
+        recording(record.path) as source,
         open_audio(
-            record.path,
+            source,
             sample_rate=RATE,
             begin=record.begin if record.begin > 0 else None,
             end=record.end if record.end >= 0 else None,
