@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,38 @@ def test_a_file_is_no_output_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OptionError, match="is not a folder"):
         plan_outputs(["a.wav"], ["txt"], tmp_path / "file")
+
+
+def test_a_folder_that_cannot_become_one_is_found_out_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for place in ("file", "link"):
+        with pytest.raises(OptionError, match=f"{tmp_path / place} is not a folder"):
+            plan_outputs(["a.wav"], ["txt"], tmp_path / place / "new" / "one")
+
+
+def test_a_folder_of_others_is_found_out_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root
+    with pytest.raises(OptionError, match=f"{tmp_path} is not yours to write into"):
+        plan_outputs(["a.wav"], ["txt"], tmp_path / "new")
+
+
+def test_a_folder_in_the_place_of_a_file(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(OptionError, match="is a folder; choose another"):
+        plan_outputs(["a.wav"], ["txt"], tmp_path)
+
+
+def test_long_names(tmp_path):
+    outputs = plan_outputs(["é" * 125 + ".mp3"], ["json"], tmp_path)  # 255 bytes
+    outputs.journal("é" * 125 + ".mp3").touch()
+    with pytest.raises(OptionError, match="too long for a file"):
+        plan_outputs(["é" * 126 + ".mp3"], ["json"], tmp_path)
+
+
+def test_a_link_to_itself_is_not_followed(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert plan_outputs([str(tmp_path / "loop")], ["txt"], tmp_path).formats == ("txt",)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,12 @@ def test_replaces_and_leaves_nothing_else(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "two"
 
 
+def test_a_name_of_the_longest_kind_that_there_is(tmp_path):
+    name = "é" * 125 + ".json"  # 255 bytes
+    write_atomic(tmp_path / name, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_what_was_there_stays_when_writing_fails(tmp_path, monkeypatch, error):
     write_atomic(tmp_path / "a.txt", "old")

@@ -18,8 +18,12 @@ INTERRUPTED = 130
 def say(line: str, *details: str) -> None:
     """One line on standard error, and one for each detail, whatever is in foreign files' names."""
     for text in (f"ark-asr: {line}", *details):
-        plain = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
-        print(plain, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """On one line, and text: file names can hold line ends, and bytes that are no UTF-8."""
+    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ark_asr.cli.outcome import say
+from ark_asr.cli.outcome import printable, say
 from ark_asr.cli.subtitles import SubtitleFlags
 from ark_asr.errors import OptionError
 
@@ -71,10 +72,7 @@ class Outputs:
         Raises:
             OptionError: There is no folder.
         """
-        if self.folder is None:
-            raise OptionError("there is no output folder")
-        stem = "stdin" if source == STDIN else Path(source).stem
-        return self.folder / f"{stem}.{suffix}"
+        return self._folder() / f"{_stem(source)}.{suffix}"
 
     def journal(self, source: str) -> Path:
         """Where a run that may be interrupted notes what is finished; its folder is made.
@@ -82,16 +80,18 @@ class Outputs:
         Raises:
             OptionError: There is no folder, or the recording cannot be read twice.
         """
+        from ark_asr.writers.files import hidden
+
         if source == STDIN:
             raise OptionError("standard input (-) cannot be read again; --resume needs files")
-        path = self.path(source, "ark-asr-journal")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.with_name(f".{path.name}")
+        folder = self._folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        return hidden(folder / _stem(source), "ark-asr-journal")
 
     def announce(self, source: str) -> None:
         """Print whose text follows, where several come as plain text."""
         if self.many and self.plain:
-            put(f"==> {source} <==\n")
+            put(f"==> {printable(source)} <==\n")
 
     def deliver(self, transcript: Transcript, source: str, *, quiet: bool) -> None:
         """Print the transcript, or write its files.
@@ -112,6 +112,15 @@ class Outputs:
             write_atomic(path, content)
             if not quiet:
                 say(f"{path} is written")
+
+    def _folder(self) -> Path:
+        if self.folder is None:
+            raise OptionError("there is no output folder")
+        return self.folder
+
+
+def _stem(source: str) -> str:
+    return "stdin" if source == STDIN else Path(source).stem
 
 
 def put(content: str | bytes) -> None:
@@ -143,7 +152,7 @@ def plan_outputs(
 
     Raises:
         OptionError: A format is not known, two recordings would get the same file, a file would
-            replace an input, or what is asked for cannot go to standard output.
+            replace an input or cannot be written, or standard output cannot take what is asked for.
         MissingExtraError: A format needs a package that is not installed.
     """
     names = tuple(dict.fromkeys(name.strip() for part in formats for name in part.split(",")))
@@ -154,8 +163,8 @@ def plan_outputs(
         raise OptionError("standard input (-) can be read only once")
     if folder is None:
         _check_standard_output(names, many=len(sources) > 1)
-    elif folder.exists() and not folder.is_dir():
-        raise OptionError(f"{folder} is not a folder; choose another --output-dir")
+    else:
+        _check_folder(folder)
 
     from ark_asr.writers import get_writer
 
@@ -176,17 +185,39 @@ def _check_standard_output(names: Sequence[str], *, many: bool) -> None:
         raise OptionError(f"a terminal cannot show {names[0]}; use --output-dir, or > FILE")
 
 
+def _check_folder(folder: Path) -> None:
+    """Whether it is a folder that can be written, or can become one: not found out after hours."""
+    place = folder
+    try:
+        while not (place.exists() or place.is_symlink()):
+            place = place.parent
+        if not place.is_dir():
+            raise OptionError(f"{place} is not a folder; choose another --output-dir")
+        writable = os.access(place, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise OptionError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    if not writable:
+        raise OptionError(f"{place} is not yours to write into; choose another --output-dir")
+
+
 def _check_files(outputs: Outputs, sources: Sequence[str], inputs: Sequence[str]) -> None:
-    kept = {Path(name).resolve() for name in (*sources, *inputs) if name != STDIN}
+    from ark_asr.writers.files import LONGEST_NAME
+
+    # Not Path.resolve(), which raises where links lead in a circle.
+    kept = {os.path.realpath(name) for name in (*sources, *inputs) if name != STDIN}
     taken: dict[Path, str] = {}
     for source in sources:
         for name in outputs.formats:
             path = outputs.path(source, name)
+            if len(os.fsencode(path.name)) > LONGEST_NAME:
+                raise OptionError(f"{path.name}: the name is too long for a file; rename {source}")
+            if path.is_dir():
+                raise OptionError(f"{path} is a folder; choose another --output-dir")
             if path in taken:
                 raise OptionError(
                     f"{taken[path]} and {source} would both be written to {path}; "
                     "use different folders"
                 )
-            if path.resolve() in kept:
+            if os.path.realpath(path) in kept:
                 raise OptionError(f"{path} is an input and would be replaced; use another folder")
             taken[path] = source

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
+
+# What file systems allow, in bytes.
+LONGEST_NAME = 255
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
@@ -17,7 +21,7 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = hidden(path, f"{os.getpid()}.part")
     try:
         with part.open("wb") as file:
             file.write(data)
@@ -27,3 +31,12 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def hidden(path: Path, ending: str) -> Path:
+    """``.NAME.ENDING`` in the same folder; a hash of the name where that would be too long."""
+    name = f".{path.name}.{ending}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()
+        name = f".{digest}.{ending}"
+    return path.with_name(name)

@@ -1,4 +1,4 @@
-"""Numbers as they are written: times in milliseconds, probabilities in four digits."""
+"""Numbers and names as they are written: times in milliseconds, probabilities in four digits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from ark_asr.writers.timestamps import milliseconds
 
 
 def rounded(transcript: Transcript) -> Transcript:
-    """The same transcript with no digit that a json file would not hold.
+    """The same transcript with nothing that a json file would not hold.
+
+    File names need not be text: their bytes that are no UTF-8 are spelled out, as in messages.
 
     Raises:
         ValueError: A time is negative or not finite.
@@ -18,6 +20,8 @@ def rounded(transcript: Transcript) -> Transcript:
         transcript,
         segments=tuple(map(rounded_segment, transcript.segments)),
         duration=_seconds(transcript.duration),
+        source=_text(transcript.source),
+        warnings=tuple(map(_text, transcript.warnings)),
         timings=None if transcript.timings is None else _timings(transcript.timings),
     )
 
@@ -35,6 +39,10 @@ def rounded_segment(segment: Segment) -> Segment:
             for other in segment.alternatives
         ),
     )
+
+
+def _text(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _probability(value: float | None) -> float | None:
