@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from ark_asr import ModelNotFoundError, Recognizer
 from ark_asr.cli import app
 from ark_asr.engines.scripted import ScriptedEngine
 from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.writers import FORMATS
 
 
 class Stubborn(ScriptedEngine):
@@ -139,6 +141,17 @@ def test_files(program, one, two, tmp_path):
     assert len(result.stderr.splitlines()) == 6
 
 
+def test_a_name_that_is_no_utf8(program, one, tmp_path):
+    odd = wav(tmp_path / "in" / os.fsdecode(b"caf\xe9\n.wav"))
+    formats = ",".join(FORMATS)
+    result = program(odd, "--no-vad", "-f", formats, "-o", tmp_path / "out", says=["hello"])
+    assert result.exit_code == 0
+    written = json.loads((tmp_path / "out" / f"{odd.stem}.json").read_text())
+    assert written["source"].endswith("caf\\udce9\n.wav")
+    result = program(one, odd, "--no-vad", says=["hello", "there"])
+    assert result.stdout.splitlines()[2].endswith("caf\\udce9\\n.wav <==")
+
+
 def test_quiet(program, one, tmp_path):
     result = program(one, "--no-vad", "-o", tmp_path, "--quiet", says=["hello"])
     assert (result.stdout, result.stderr) == ("", "")
@@ -168,7 +181,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(program, one, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "one.txt").mkdir()  # in the way, also for root
     result = program(one, "--no-vad", "-o", tmp_path / "out", says=["hello"])
-    assert result.exit_code == 2
+    assert (result.exit_code, result.loaded) == (2, [])
     assert len(result.stderr.splitlines()) == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["one.txt"]
 
@@ -226,6 +239,7 @@ import ark_asr.cli
 from ark_asr import Recognizer
 from ark_asr.engines.scripted import ScriptedEngine
 from ark_asr.models.tokenizer import Tokenizer
+from ark_asr.writers import FORMATS
 
 class Slow(ScriptedEngine):
     def embed_audio(self, mels):
@@ -284,6 +298,17 @@ def test_resume_needs_a_place_and_a_file(program, one, tmp_path):
     result = program("-", "--resume", "-o", tmp_path, says=["x"], input=b"RIFF")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "--resume needs files" in result.stderr
+
+
+def test_of_a_recording_that_cannot_be_used_nothing_is_noted(program, one, tmp_path):
+    out = tmp_path / "out"
+    result = program(tmp_path / "no.wav", "--resume", "-o", out)
+    assert result.stderr == f"ark-asr: {tmp_path / 'no.wav'}: no such file\n"
+    arguments = (one, "--no-vad", "-q", "--resume", "-o", out)
+    result = program(*arguments, "--begin", "500")
+    assert "is beyond the end" in result.stderr
+    assert not list(out.iterdir())
+    assert program(*arguments, says=["hello"]).exit_code == 0
 
 
 def test_an_interrupted_run_goes_on_and_leaves_nothing_behind(program, tmp_path):

@@ -170,8 +170,9 @@ def test_a_file_that_is_no_journal_stays_as_it_is(tmp_path, content):
 
 
 def test_only_files_can_be_resumed(listen, tmp_path):
-    with pytest.raises(OptionError, match="only files"):
-        listen()[0].transcribe(b"RIFF", OPTIONS, journal=Journal(tmp_path / "journal"))
+    for source in (b"RIFF", "-", tmp_path):
+        with pytest.raises(OptionError, match="only files"):
+            listen()[0].transcribe(source, OPTIONS, journal=Journal(tmp_path / "journal"))
     assert not (tmp_path / "journal").exists()
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ark_asr.audio import Source
-from ark_asr.errors import OptionError
+from ark_asr.audio.sources import name_of
+from ark_asr.errors import AudioNotFoundError, OptionError
 from ark_asr.pipeline.drift import Said
 from ark_asr.types import Alternative, Segment, TranscribeOptions, Word
 
@@ -156,13 +157,17 @@ def hash_recording(source: Source) -> str:
     """SHA-256 of a recording's file.
 
     Raises:
+        AudioNotFoundError: There is none.
         OptionError: It is no file, so it could not be read again from its start.
         OSError: It cannot be read.
     """
-    if not isinstance(source, str | os.PathLike) or not Path(source).is_file():
-        raise OptionError(
-            f"{source if source == '-' else 'the recording'}: only files can be resumed"
-        )
+    name = name_of(source)
+    if not isinstance(source, str | os.PathLike) or source == "-":
+        raise OptionError(f"{name}: is no file; only files can be resumed")
+    if not Path(source).exists():
+        raise AudioNotFoundError(f"{name}: no such file")
+    if not Path(source).is_file():
+        raise OptionError(f"{name}: is no file; only files can be resumed")
     with Path(source).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -128,10 +128,13 @@ class Recognizer:
                 of something else.
             TroubleError: ``strict``, and a clip was not understood.
         """
-        earlier = Finished()
-        if journal is not None:
-            earlier = journal.open(self._origin(journal.program, source, options))
+        origin = journal and self._origin(journal.program, source, options)
         run = self._run(source, options, source_rate, cancelled)
+        try:  # after the recording: of one that cannot be used nothing is noted
+            earlier = journal.open(origin) if journal and origin else Finished()
+        except BaseException:
+            run.sound.close()
+            raise
         run.go_on(earlier)
         segments: list[Segment] = []
         begin = options.begin or 0.0
