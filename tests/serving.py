@@ -68,6 +68,16 @@ class Served:
             self.scheduler._decode = decode
             go_on.set()
 
+    @contextmanager
+    def standing_calls(self):
+        """The engine's thread stands before more live sound, until what is yielded is set."""
+        go_on = threading.Event()
+        self.scheduler.call(lambda: go_on.wait(PATIENCE))
+        try:
+            yield go_on
+        finally:
+            go_on.set()
+
     def answers(self, status):
         """Whether it is there, and its model as far as that."""
         try:

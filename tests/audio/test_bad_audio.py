@@ -120,6 +120,7 @@ def test_nothing_to_hear(tmp_path, wav):
         ({"end": float("inf")}, "end is inf; it must be a finite number"),
         ({"begin": 3.0}, "begin (3 s) is beyond the end (it is 1.00 s long)"),
         ({"begin": 100.0, "end": 101.0}, "begin (100 s) is beyond the end"),
+        ({"begin": 1e300}, "begin (1e+300 s) is beyond the end of any recording"),
     ],
 )
 def test_times_that_make_no_sense(options, words, wav):
@@ -130,6 +131,8 @@ def test_times_that_make_no_sense(options, words, wav):
 
 def test_arrays_that_make_no_sense():
     assert "source_rate is missing" in refused(np.zeros(10))
+    large = np.array([[0.0, 1e30], [0.0, 0.0]])
+    assert "sample 1 (0.10 s) is far too large" in refused(large, source_rate=10)
     assert "sample 3 (0.30 s) is not finite" in refused(
         np.array([0, 0, 0, np.nan, np.inf]), source_rate=10
     )
@@ -264,6 +267,24 @@ def test_samples_that_are_not_finite_become_silence(encode):
         audio = load_audio(bytes(data))
     assert np.isfinite(audio.samples).all()
     assert np.count_nonzero(audio.samples) == 31_000
+
+
+@pytest.mark.parametrize(
+    ("codec", "kind", "values", "what"),
+    [
+        ("pcm_f32le", "<f4", (np.inf, -np.inf), "not finite"),  # their mean is no number
+        ("pcm_f64le", "<f8", (1e300, 1e300), "far too large"),  # more than a float32 can hold
+        ("pcm_f32le", "<f4", (1e30, 0.5), "far too large"),  # a power more than it can hold
+    ],
+)
+def test_samples_beyond_all_measure_become_silence(codec, kind, values, what, encode):
+    data = bytearray(encode(np.full((2, 16_000), 0.5, np.float32), 16_000, "wav", codec))
+    size = np.dtype(kind).itemsize * 2
+    data[-1000 * size :] = np.tile(np.array(values, kind), 1000).tobytes()
+    with pytest.warns(AudioWarning, match=f"samples are {what}"):
+        audio = load_audio(bytes(data))
+    kept = 0.25 if 0.5 in values else 0.0
+    assert np.array_equal(audio.samples, np.repeat(np.float32([0.5, kept]), [15_000, 1000]))
 
 
 def test_a_file_object_that_fails_in_the_middle(wav):

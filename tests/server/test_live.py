@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
+import socket
+import struct
+import time
 
 import numpy as np
 import openai
@@ -12,6 +16,9 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
 from ark_asr.audio import load_audio
+from ark_asr.server.problems import Problem
+from ark_asr.server.stream import Stream
+from ark_asr.types import LiveOptions
 from ark_asr.writers.events import event_record
 from serving import PATIENCE, eventually, serving
 
@@ -22,6 +29,9 @@ pytestmark = pytest.mark.filterwarnings(r"ignore:connect\(\) must be used:Deprec
 @pytest.fixture(scope="module")
 def pcm(talk):
     return (load_audio(talk).samples * 32768).astype("<i2").tobytes()
+
+
+SPOKEN_FIVE = {"audio": {"input": {"transcription": {"language": 5}}}}
 
 
 def url(served, path="/live"):
@@ -67,9 +77,10 @@ def test_bad_settings_close_with_the_reason(served, path, reason):
         socket.recv(timeout=PATIENCE)
 
 
-def test_other_text_closes_with_the_reason(served):
+@pytest.mark.parametrize("text", ["hello", "[" * 60_000])
+def test_other_text_closes_with_the_reason(served, text):
     with connect(url(served)) as socket:
-        socket.send("hello")
+        socket.send(text)
         with pytest.raises(ConnectionClosedError, match="only"):
             socket.recv(timeout=PATIENCE)
 
@@ -84,6 +95,90 @@ def test_who_leaves_is_forgotten(served, pcm):
         socket.send(pcm)
     captions(served, pcm[:32_000])
     assert eventually(lambda: served.scheduler.live == 0)
+
+
+def hang_up(connection):
+    """Leave without a word, as when the machine is switched off."""
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.socket.close()
+
+
+def test_who_leaves_after_nonsense_is_no_error_of_the_server(served, caplog):
+    with served.standing(), caplog.at_level(logging.INFO):
+        for _ in range(3):
+            with connect(url(served)) as connection:
+                connection.send("hello")
+                hang_up(connection)
+        assert eventually(lambda: len(endings(caplog)) == 3)
+    assert endings(caplog) == ["101"] * 3
+
+
+def test_who_leaves_after_a_commit_is_no_error_of_the_server(served, pcm, caplog):
+    with caplog.at_level(logging.INFO), connect(url(served, "/v1/realtime")) as connection:
+        connection.recv(timeout=PATIENCE)
+        with served.standing_calls() as go_on:
+            connection.send(appended(pcm[:256_000]))
+            connection.send('{"type": "input_audio_buffer.commit"}')
+            time.sleep(0.2)  # it waits for the engine
+            hang_up(connection)
+            time.sleep(0.2)
+            go_on.set()
+        assert eventually(lambda: endings(caplog))
+    assert endings(caplog) == ["101"]
+    assert served.scheduler.live == 0
+
+
+def endings(caplog):
+    """Statuses with which WebSockets have ended."""
+    ends = ("/live", "/v1/realtime")
+    return [str(r.status) for r in caplog.records if getattr(r, "route", "") in ends]
+
+
+def appended(data):
+    audio = base64.b64encode(data).decode()
+    return json.dumps({"type": "input_audio_buffer.append", "audio": audio})
+
+
+def test_sound_that_is_refused_is_not_kept(served):
+    service, second = served.app.state.service, 2 * 16_000
+    stream = Stream(service, service.host.first.loaded, 16_000, LiveOptions())
+    stream.feed(bytes(50 * second))
+    for _ in range(3):
+        with pytest.raises(Problem, match="more than 60 s"):
+            stream.feed(bytes(20 * second))
+    assert stream.lag == 50.0
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ('{"type": "input_audio_buffer.append", "audio": "ää"}', "base64"),
+        ("[" * 60_000, "must be text"),
+        (
+            json.dumps({"type": "session.update", "session": SPOKEN_FIVE}),
+            "language",
+        ),
+    ],
+)
+def test_nonsense_is_named_and_not_an_error_of_the_server(served, message, told):
+    with connect(url(served, "/v1/realtime")) as connection:
+        connection.recv(timeout=PATIENCE)
+        connection.send(message)
+        error = json.loads(connection.recv(timeout=PATIENCE))["error"]
+        assert error["type"] == "invalid_request_error"
+        assert told in error["message"]
+
+
+def test_sound_after_a_failure_of_the_engine_begins_anew(served, pcm, monkeypatch):
+    with connect(url(served, "/v1/realtime")) as connection:
+        connection.recv(timeout=PATIENCE)
+        with monkeypatch.context() as broken:
+            broken.setattr(served.scheduler, "call", lambda _: 1 / 0)
+            connection.send(appended(pcm[:32_000]))
+            event = json.loads(connection.recv(timeout=PATIENCE))
+            assert event["error"]["code"] == "internal_error"
+        connection.send(appended(pcm[:256_000]))
+        assert json.loads(connection.recv(timeout=PATIENCE))["type"].endswith("speech_started")
 
 
 @pytest.fixture(scope="module")

@@ -134,6 +134,9 @@ def test_voice_activity_follows_the_numbers_of_the_request(client, talk, expecte
     assert len(found.segments) < len(expected.segments)
 
 
+HUGE = '{"type": "server_vad", "threshold": 1' + "0" * 400 + "}"
+
+
 @pytest.mark.parametrize(
     ("options", "param", "message"),
     [
@@ -145,6 +148,9 @@ def test_voice_activity_follows_the_numbers_of_the_request(client, talk, expecte
         ({"timestamp_granularities": ["word"]}, "timestamp_granularities", "verbose_json"),
         ({"include": ["logprobs"], "response_format": "verbose_json"}, "include", "json"),
         ({"stream": True, "response_format": "srt"}, "stream", "srt"),
+        ({"chunking_strategy": "[" * 60_000}, "chunking_strategy", "server_vad"),
+        ({"chunking_strategy": HUGE}, "chunking_strategy", "too large"),
+        ({"extra_body": {"max_new_tokens": "1" + "0" * 400}}, "max_new_tokens", "no number"),
         ({"chunking_strategy": {"type": "clock"}}, "chunking_strategy", "server_vad"),
         ({"chunking_strategy": {"type": "server_vad", "x": 1}}, "chunking_strategy", "'x'"),
         ({"extra_body": {"best_of": 3}}, "best_of", "not known"),

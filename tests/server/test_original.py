@@ -66,6 +66,8 @@ def test_a_server_may_have_another_limit_of_tokens(hello):
         ({"repetition_penalty": 0}, "repetition_penalty must be between 0.1 and 2.0, got 0.0"),
         ({"top_k": -2}, "top_k must be -1 or a positive integer, got -2"),
         ({"temperature": 0.2}, "temperature can only be 0.0 here"),
+        ({"begin_time": "nan"}, "begin_time must be a number of seconds, got nan"),
+        ({"begin_time": "1e300"}, "a.flac: begin (1e+300 s) is beyond the end"),
     ],
 )
 def test_complaints(served, hello, field, detail):

@@ -26,6 +26,8 @@ SAMPLE_RATE = 16_000
 BLOCK_SECONDS = 4.0
 # Longer than half the resampling filter, so that a cut sounds as if all had been decoded.
 _FILTER_SECONDS = 0.25
+# No recording is as long; later times do not fit into the numbers of the libraries.
+_EVER = 1e9
 
 
 def open_audio(
@@ -130,7 +132,7 @@ class AudioStream:
         self._feed = feed
         self._start = start
         self._first = max(round(((begin or 0.0) - start) * sample_rate), 0)
-        self._last = math.inf if end is None else round((end - start) * sample_rate)
+        self._last = math.inf if end is None or end > _EVER else round((end - start) * sample_rate)
         self.duration = self._expected()
         self._blocks = self._make_blocks()
         # Decoding the first block here lets every error of a bad source appear where it is opened.
@@ -273,5 +275,7 @@ def _check_times(name: str, begin: float | None, end: float | None) -> None:
             raise AudioError(f"{name}: {what} is {value}; it must be a finite number of seconds")
         if value is not None and value < 0:
             raise AudioError(f"{name}: {what} is {value:g} s; it must not be negative")
+    if begin is not None and begin > _EVER:
+        raise AudioError(f"{name}: begin ({begin:g} s) is beyond the end of any recording")
     if end is not None and end <= (begin or 0.0):
         raise AudioError(f"{name}: end ({end:g} s) must come after begin ({begin or 0.0:g} s)")

@@ -31,8 +31,8 @@ def router(service: Service) -> APIRouter:
         """Binary messages are 16-bit little-endian mono samples; ``{"type": "end"}`` ends."""
         # A browser that sends its key as a protocol closes unless another one is chosen.
         protocols = socket.scope.get("subprotocols") or []
-        await socket.accept("live" if "live" in protocols else None)
         try:
+            await socket.accept("live" if "live" in protocols else None)
             with await _stream(socket, service) as stream:
                 await _converse(socket, stream)
         except WebSocketDisconnect:
@@ -101,7 +101,7 @@ async def _tell(socket: WebSocket, stream: Stream) -> None:
 def _is_end(text: str) -> bool:
     try:
         return bool(json.loads(text) == {"type": "end"})
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -111,5 +111,5 @@ async def close(socket: WebSocket, error: Exception) -> None:
     code = POLICY if problem.status < 500 else FAILED
     if problem.status in (429, 503):
         code = TRY_LATER
-    with suppress(RuntimeError):  # it is closed already
+    with suppress(RuntimeError, WebSocketDisconnect):  # it is closed already, or he has left
         await socket.close(code, problem.message.encode()[:120].decode(errors="ignore"))

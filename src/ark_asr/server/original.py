@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -131,6 +132,10 @@ def _check(values: dict[str, Any]) -> None:
     if values["max_new_tokens"] < 1:
         got = values["max_new_tokens"]
         raise Problem(400, f"max_new_tokens must be positive, got {got}", "max_new_tokens")
+    for name in ("begin_time", "end_time"):
+        if not math.isfinite(values[name]):
+            message = f"{name} must be a number of seconds, got {values[name]}"
+            raise Problem(400, message, name)
     for name, (least, most) in _RANGES.items():
         if not least <= values[name] <= most:
             message = f"{name} must be between {least} and {most}, got {values[name]}"

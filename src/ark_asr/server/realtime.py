@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter
@@ -33,15 +33,16 @@ def router(service: Service) -> APIRouter:
     async def realtime(socket: WebSocket) -> None:
         """A transcription session."""
         protocols = socket.scope.get("subprotocols") or []
-        await socket.accept("realtime" if "realtime" in protocols else None)
         try:
+            await socket.accept("realtime" if "realtime" in protocols else None)
             model = socket.query_params.get("model") or service.host.name
             service.host.find(model)  # an unknown one is told at once
             await _Conversation(socket, service, model).run()
         except WebSocketDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - the client is told
-            await socket.send_text(_message("error", error=_error(error)))
+            with suppress(RuntimeError, WebSocketDisconnect):
+                await socket.send_text(_message("error", error=_error(error)))
             await close(socket, error)
 
     return routes
@@ -105,8 +106,10 @@ class _Conversation:
     async def _append(self, event: dict[str, Any]) -> None:
         try:
             data = base64.b64decode(event["audio"], validate=True)
-        except (KeyError, TypeError, binascii.Error):
+        except (KeyError, TypeError, ValueError):
             raise invalid("audio", "it must be base64") from None
+        if self._telling is not None and self._telling.done():  # it failed, which has been told
+            await self._forget()
         if self._stream is None:
             loaded = await self._service.host.use(self._session.model)
             session = self._session
@@ -127,9 +130,12 @@ class _Conversation:
         await self._drop()
 
     async def _clear(self, _: dict[str, Any]) -> None:
+        await self._forget()
+        await self._send("input_audio_buffer.cleared")
+
+    async def _forget(self) -> None:
         await self._drop()
         self._item, self._said = None, ""
-        await self._send("input_audio_buffer.cleared")
 
     async def _drop(self) -> None:
         if self._telling is not None:
@@ -145,6 +151,8 @@ class _Conversation:
             async for event in stream.events():
                 if event.kind != "silence":
                     await self._utterance(event)
+        except WebSocketDisconnect:
+            raise
         except Exception as error:  # noqa: BLE001 - the client is told
             await self._send("error", error=_error(error))
 
@@ -199,7 +207,7 @@ class _Conversation:
 def _read(text: str | None) -> dict[str, Any]:
     try:
         event = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         event = None
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
         raise Problem(400, "a message must be text: a JSON object with a type")

@@ -106,6 +106,8 @@ class Session:
         if not isinstance(model, str):
             raise invalid(f"{where}.model", "it must be a name")
         language = given.pop("language", None) or None
+        if not isinstance(language, str | None):
+            raise invalid(f"{where}.language", "it must be a code such as en")
         check_language(language, self._host.find(model).languages)
         for name in ("prompt", "keywords", "delay", "languages"):
             _nothing(f"{where}.{name}", given.pop(name, None))

@@ -40,6 +40,7 @@ class Stream:
         if not 8_000 <= rate <= 192_000:
             raise invalid("rate", f"{rate} Hz; it must be between 8,000 and 192,000")
         self._loaded = loaded
+        self._rate = rate
         self._scheduler = service.host.scheduler
         self._metrics = service.metrics
         self._most = service.settings.max_live
@@ -76,17 +77,16 @@ class Stream:
         """More samples; a half one waits for its other byte.
 
         Raises:
-            Problem: Too much is waiting.
+            Problem: Too much is waiting; these are not taken.
         """
+        if self.lag + len(data) / _BYTES / self._rate > _MOST_WAITING:
+            message = f"more than {_MOST_WAITING:g} s of sound are waiting"
+            raise Problem(429, message, None, "too_fast")
         data = self._half + data
         whole = len(data) // _BYTES * _BYTES
         self._half = data[whole:]
         samples = np.frombuffer(data[:whole], "<i2").astype(np.float32) * np.float32(2**-15)
         self._take(samples, last=False)
-        if self.lag > _MOST_WAITING:
-            raise Problem(
-                429, f"more than {_MOST_WAITING:g} s of sound are waiting", None, "too_fast"
-            )
 
     def finish(self) -> None:
         """No more sound comes."""

@@ -222,7 +222,7 @@ def _cutting(form: Form) -> CutOptions | None:
         return None
     try:
         strategy: Any = json.loads(text) if text is not None else nested
-    except ValueError:
+    except (ValueError, RecursionError):
         strategy = None
     if not isinstance(strategy, dict) or strategy.pop("type", None) != "server_vad":
         raise invalid(param, 'it must be auto, or an object with "type": "server_vad"')
@@ -233,7 +233,7 @@ def _cutting(form: Form) -> CutOptions | None:
         pause = float(strategy.pop("silence_duration_ms", usual.join_pause * 1000)) / 1000
         off = min(usual.off, threshold)
         cutting = CutOptions(on=threshold, off=off, pad=pad, join_pause=pause)
-    except (TypeError, ValueError, OptionError) as error:
+    except (TypeError, ValueError, OverflowError, OptionError) as error:
         raise invalid(param, str(error)) from None
     if strategy:
         raise unsupported(param, f"{next(iter(strategy))!r} is not known here")
@@ -246,9 +246,10 @@ def _number(form: Form, name: str, kind: Callable[[str], _T]) -> _T | None:
         return None
     try:
         value = kind(text)
-    except ValueError:
+        finite = math.isfinite(value)
+    except (ValueError, OverflowError):  # the latter of a number with hundreds of digits
         raise invalid(name, f"{text!r} is no number") from None
-    if not math.isfinite(value):
+    if not finite:
         raise invalid(name, f"{text!r} is no number")
     return value
 
