@@ -324,3 +324,22 @@ def test_the_input_is_not_overwritten(program, manifest):
     before = manifest.read_bytes()
     result = program("-i", manifest, "-o", manifest, "--overwrite")
     assert (result.exit_code, manifest.read_bytes()) == (2, before)
+
+
+def test_the_output_of_a_run_is_not_its_input_when_it_goes_on(program, manifest):
+    """A pattern that fits the output too would read its rows as recordings of their own."""
+    pattern = manifest.parent / "*.jsonl"
+    output = manifest.parent / "out.jsonl"
+    assert program("-i", pattern, "-o", output).exit_code == 0
+    rows = output.read_bytes()
+    for flag in ("--resume", "--overwrite"):
+        result = program("-i", pattern, "-o", output, flag)
+        assert (result.exit_code, output.read_bytes()) == (2, rows)
+        assert result.stderr == f"ark-asr: {output} is an input; choose another name\n"
+
+
+@pytest.mark.parametrize("gib", ["0", "-1", "nan", "inf"])
+def test_a_memory_that_is_none_is_refused(program, manifest, tmp_path, gib):
+    result = program("-i", manifest, "-o", tmp_path / "o", "--worker-memory", gib)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"ark-asr: --worker-memory {gib}: it must be a positive")

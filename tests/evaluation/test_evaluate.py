@@ -301,3 +301,9 @@ def test_inputs_are_not_overwritten(test_set, tmp_path):
         result = evaluate("-i", test_set, "-o", out, "--predictions", known)
         assert "is an input; choose another name" in result.stderr
     assert test_set.read_bytes() == before
+    one = tmp_path / "both"
+    result = evaluate("-i", test_set, "-o", one, "--report", one, "--predictions", known)
+    assert result.stderr == (
+        f"ark-asr: {one} cannot be both the rows and the page; choose another name\n"
+    )
+    assert not one.exists()

@@ -277,7 +277,12 @@ def test_the_command_takes_what_cf_orch_passes_on(monkeypatch):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(["--model", "medium"], "no model 'medium'"), (["--host", "0.0.0.0"], "--open-to-all")],
+    [
+        (["--model", "medium"], "no model 'medium'"),
+        (["--host", "0.0.0.0"], "--open-to-all"),
+        (["--confidence-threshold", "75"], "confidence_threshold is 75; it must be 0 to 1"),
+        (["--confidence-threshold", "nan"], "confidence_threshold is nan"),
+    ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(options, said, capsys):
     assert __main__.main(["--device", "cpu", *options]) == 2

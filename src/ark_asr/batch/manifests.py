@@ -60,12 +60,35 @@ def read_manifest(
         return _of_folder(source, paths)
     if is_remote(source) and source.endswith("/"):
         return _of_folder(source, [it for it in beneath(source) if _has_sound(it)])
-    if _is_pattern(source) and not exists(source):
-        files = matching(source)
-        if not files:
-            raise OptionError(f"{source}: no file fits this pattern")
-        return _read(files, source, fields, audio_root)
-    return _read([source], source, fields, audio_root)
+    files = files_of(source)
+    if not files:
+        raise OptionError(f"{source}: no file fits this pattern")
+    return _read(files, source, fields, audio_root)
+
+
+def files_of(source: str) -> list[str]:
+    """The files that a manifest is read from: one, or all that fit a pattern."""
+    return matching(source) if _is_pattern(source) and not exists(source) else [source]
+
+
+def refuse_as_output(target: str, source: str) -> None:
+    """Refuse to write over what is read, which would be read as well when the run goes on.
+
+    Args:
+        target: Where the output goes.
+        source: As for `read_manifest`.
+
+    Raises:
+        OptionError: It is one of the manifest's files.
+    """
+    for file in [] if STDIN in (target, source) else files_of(source):
+        if is_remote(target) or is_remote(file):
+            same = target == file
+        else:
+            both = Path(target), Path(file)
+            same = all(path.exists() for path in both) and both[0].samefile(both[1])
+        if same:
+            raise OptionError(f"{target} is an input; choose another name")
 
 
 def _read(

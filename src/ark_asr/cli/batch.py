@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 SETTINGS = {"token_normalize_func": lambda name: name.replace("_", "-")}
 HAS_ERRORS = 1
 _GIB = 1 << 30
+_MOST_GIB = 1 << 20
 
 Script = Annotated[
     str | None, typer.Option(help="Of the published script: works if the model does it, else it"
@@ -178,7 +178,7 @@ def batch(
     """
     with outcome():
         from ark_asr.batch.job import Plan
-        from ark_asr.batch.manifests import read_manifest
+        from ark_asr.batch.manifests import read_manifest, refuse_as_output
         from ark_asr.batch.predict import Settings
         from ark_asr.batch.records import Fields
         from ark_asr.batch.script_flags import ScriptFlags
@@ -214,12 +214,11 @@ def batch(
         plan = Plan(
             Settings(model, engine, threads, options, batch_seconds, max_audio_seconds),
             workers=1 if workers is None else workers,
-            memory=None if worker_memory is None else int(worker_memory * _GIB),
+            memory=None if worker_memory is None else _bytes(worker_memory),
             fail_fast=fail_fast,
             segments=segments or words,
         )
-        if input_ != "-" and output != "-" and Path(output).exists() and _same(input_, output):
-            raise OptionError(f"{output} is the input; choose another --output")
+        refuse_as_output(output, input_)
         fields = Fields(audio_field, text_field, begin_field, end_field)
         records = read_manifest(input_, fields, audio_root=audio_root)
         _name_missing(records, fail_fast=fail_fast)
@@ -236,6 +235,12 @@ def batch(
             say(summary(tally, output))
         if tally.failed or tally.stopped is not None:
             raise typer.Exit(HAS_ERRORS)
+
+
+def _bytes(gib: float) -> int:
+    if not 0 < gib < _MOST_GIB:
+        raise OptionError(f"--worker-memory {gib:g}: it must be a positive number of GiB")
+    return max(int(gib * _GIB), 1)
 
 
 def _where(engine: str | None) -> tuple[bool, str | None]:
@@ -286,10 +291,6 @@ def _run(
     from ark_asr.batch.job import run_batch
 
     return run_batch(records, rows, plan, report=line.update, warn=line.say)
-
-
-def _same(one: str, other: str) -> bool:
-    return Path(one).exists() and Path(one).samefile(other)
 
 
 def _name_missing(records: list[Record], *, fail_fast: bool) -> None:

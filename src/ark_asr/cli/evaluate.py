@@ -136,10 +136,10 @@ def evaluate(
         records = read_manifest(input_, fields, audio_root=audio_root)
         if not any(record.text.strip() for record in records):
             raise OptionError(f"{input_}: no record has a reference ({text_field!r})")
-        for path in filter(None, (predictions, compare, Path(input_))):
-            for target in filter(None, (output, report)):
-                if path.exists() and target.exists() and path.samefile(target):
-                    raise OptionError(f"{target} is an input; choose another name")
+        _check_targets(
+            [output, *filter(None, [report])],
+            [str(path) for path in (input_, predictions, compare) if path is not None],
+        )
 
         scoring = job.Scoring(scheme, language, language_field, tuple(by or ()), resample_by)
         speed = described = None
@@ -147,6 +147,7 @@ def evaluate(
             job.check(records, scoring, compare)
             described = describe_model(resolve(model))
             predictions = output.with_name(f"{output.name}.predictions.jsonl")
+            _check_targets([predictions], [input_])
             options = TranscribeOptions(batch_size=batch_size, vad=None, words=words)
             settings = Settings(model, engine, threads, options)
             plan = Plan(settings, workers=workers, segments=True)
@@ -176,6 +177,16 @@ def _named_for(source: str) -> Path:
     if source == "-" or any(mark in source for mark in "*?["):
         raise OptionError(f"--input {source} gives the rows no name; say --output FILE")
     return Path(f"{PurePath(source).stem}.scored.jsonl")
+
+
+def _check_targets(targets: list[Path], sources: list[str]) -> None:
+    from ark_asr.batch.manifests import refuse_as_output
+
+    for target in targets:
+        if targets.count(target) > 1:
+            raise OptionError(f"{target} cannot be both the rows and the page; choose another name")
+        for source in sources:
+            refuse_as_output(str(target), source)
 
 
 def _write(path: Path, content: str) -> None:

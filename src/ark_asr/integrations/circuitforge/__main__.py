@@ -31,8 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     def make(settings: Settings) -> FastAPI:
         from ark_asr.integrations.circuitforge.app import create_app
-        from ark_asr.integrations.circuitforge.backend import ArkSTTBackend
+        from ark_asr.integrations.circuitforge.backend import ArkSTTBackend, check_threshold
 
+        check_threshold(options.confidence_threshold)  # before the model is loaded
         backend = ArkSTTBackend(
             options.model, options.device, options.compute_type, threads=options.threads
         )

@@ -12,7 +12,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ark_asr.errors import ArkError, AudioError
-from ark_asr.integrations.circuitforge.backend import THRESHOLD, ArkSTTBackend, STTResult
+from ark_asr.integrations.circuitforge.backend import (
+    THRESHOLD,
+    ArkSTTBackend,
+    STTResult,
+    check_threshold,
+)
 from ark_asr.server.guards import Door
 from ark_asr.server.problems import Problem
 from ark_asr.server.settings import Settings
@@ -32,7 +37,11 @@ def create_app(backend: ArkSTTBackend, settings: Settings, threshold: float = TH
         backend: The model; it stays the caller's.
         settings: Who may come in.
         threshold: Confidence below which a result is marked, unless a request says otherwise.
+
+    Raises:
+        OptionError: The threshold makes no sense.
     """
+    check_threshold(threshold)
     app = FastAPI(
         title="cf-stt",
         summary="Speech-to-text of circuitforge-core, by ark-asr",

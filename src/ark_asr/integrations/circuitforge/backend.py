@@ -133,8 +133,7 @@ class ArkSTTBackend:
             AudioError: The sound cannot be used.
             OptionError: The threshold makes no sense.
         """
-        if not 0 <= confidence_threshold <= 1:
-            raise OptionError(f"confidence_threshold is {confidence_threshold}; it must be 0 to 1")
+        check_threshold(confidence_threshold)
         if not audio:
             raise AudioError("the audio is empty (0 bytes)")
         bare = None if describes_itself(audio) else from_pcm(audio)
@@ -159,6 +158,16 @@ class ArkSTTBackend:
         """Give back the model; waits for the caller whose turn it is."""
         with self._turn:
             self._recognizer.close()
+
+
+def check_threshold(value: float) -> None:
+    """Refuse a threshold that no confidence could be compared with.
+
+    Raises:
+        OptionError: It is not from 0 to 1.
+    """
+    if not 0 <= value <= 1:
+        raise OptionError(f"confidence_threshold is {value:g}; it must be 0 to 1")
 
 
 def _segments(transcript: Transcript) -> list[STTSegment]:
