@@ -71,7 +71,8 @@ def test_what_is_not_known_is_said():
 @pytest.mark.parametrize(
     "name",
     ["modeling.py", "pytorch_model.bin", "a.pkl", "a.pt", "a.ckpt", "a.npz", "../a.json",
-     "a/b.json", "..\\a.json", ".json", "c:a.json", "a.json\0", "", "run.sh", "/etc/a.json"],
+     "a/b.json", "..\\a.json", ".json", "c:a.json", "a.json\0", "", "run.sh", "/etc/a.json",
+     "nul.json", "COM1.onnx", "a\x1b[2J.json", "a\n.json"],
 )  # fmt: skip
 def test_code_and_paths_are_no_model_files(name):
     assert not is_model_file(name)
@@ -84,7 +85,8 @@ def test_weights_graphs_and_text_are(name):
     assert is_model_file(name)
 
 
-@pytest.mark.parametrize("name", ["..", ".", "a/b", "A", "", "-a", "a" * 65, "a\n", "a:b", "a."])
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "A", "", "-a", "a" * 65, "a\n", "a:b", "a.",
+                                  "con", "nul.1", "lpt9"])  # fmt: skip
 def test_names_are_safe_as_folders(name):
     assert not is_model_name(name)
 

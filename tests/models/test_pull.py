@@ -354,7 +354,17 @@ def test_a_time_that_is_none(monkeypatch):
         Hub()
 
 
-@pytest.mark.parametrize("text", ["<html>", "{}", '[{"type": "file"}]', "[1]", "null"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<html>",
+        "{}",
+        '[{"type": "file"}]',
+        "[1]",
+        "null",
+        '[{"type": "file", "path": "a", "size": "many", "oid": "0"}]',
+    ],
+)
 def test_a_server_that_is_no_hub(server, tiny, text):
     server.nonsense = text.encode()
     with pytest.raises(DownloadError, match=r"is this a hub|not a list of files|has no config"):

@@ -33,6 +33,11 @@ SUFFIXES = frozenset({".safetensors", ".onnx", ".data", ".onnx_data", ".json", "
 # our own raw table, and the two of the Audio8 bundle, which are read without unpickling.
 _TABLES = frozenset({DATA_FILE, "token_embedding.npy", "audio_projector.npz"})
 
+# Of devices, to Windows: with any ending, in any folder.
+_DEVICES = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))]
+)
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _FOLDER = re.compile(r"\w[\w-]*")
@@ -42,12 +47,14 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def is_model_name(name: str) -> bool:
     """Lower case letters, digits, dots and dashes: safe as the name of a folder anywhere."""
-    return _NAME.fullmatch(name) is not None and not name.endswith(".")
+    sound = _NAME.fullmatch(name) is not None and not name.endswith(".")
+    return sound and name.partition(".")[0] not in _DEVICES
 
 
 def is_model_file(name: str) -> bool:
     """The name of a file of a kind that is read, without any folder before it."""
     flat = PurePath(name).name == name and not set(name) & set('\\:/<>|"?\0')
+    flat = flat and name.isprintable() and name.partition(".")[0].lower() not in _DEVICES
     harmless = PurePath(name).suffix in SUFFIXES or name in _TABLES
     return flat and harmless and not name.startswith(".")
 

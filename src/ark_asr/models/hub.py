@@ -114,7 +114,7 @@ class Hub:
         answer = self._json(f"{url}/{quote(folder)}" if folder else url)
         try:
             listed = [_hub_file(raw, folder) for raw in answer if raw["type"] == "file"]
-        except (TypeError, KeyError, AttributeError):
+        except (TypeError, KeyError, AttributeError, ValueError):
             raise DownloadError(f"{url}: the answer is not a list of files") from None
         return {file.name: file for file in listed}
 
