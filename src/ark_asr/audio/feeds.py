@@ -19,6 +19,8 @@ from ark_asr.types import FloatArray
 _PIECE = 1 << 20
 # Without int64: it is what numpy makes of a list of small numbers, which would be near silence.
 _ARRAY_TYPES = (np.uint8, np.int16, np.int32)
+# Louder cannot be meant: the power of such sound does not fit into a float32.
+_LOUDEST = np.float64(1e15)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +53,14 @@ class Feed(Protocol):
     def close(self) -> None:
         """Give back files."""
         ...
+
+
+def audible(samples: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Which samples are numbers that sound can have: finite, and not beyond all measure."""
+    if not np.issubdtype(samples.dtype, np.floating):
+        return np.ones(samples.shape, np.bool_)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.abs(samples) < _LOUDEST)
 
 
 def to_float(samples: NDArray[np.generic]) -> FloatArray:
@@ -116,9 +126,11 @@ class ArrayFeed:
         self.duration: float | None = self._channels.shape[1] / rate
         self.warnings: list[str] = []
         for start, piece in self._pieces(0):
-            if not np.isfinite(piece).all():
-                bad = start + int(np.argmin(np.isfinite(piece).all(axis=0)))
-                raise AudioError(f"{name}: sample {bad} ({bad / rate:.2f} s) is not finite")
+            if not (good := audible(piece).all(axis=0)).all():
+                at = int(good.argmin())
+                wrong = "far too large" if np.isfinite(piece[:, at]).all() else "not finite"
+                bad = start + at
+                raise AudioError(f"{name}: sample {bad} ({bad / rate:.2f} s) is {wrong}")
         check_channel(name, channel, self.channels)
         if channel is not None:
             self._channels = self._channels[channel : channel + 1]

@@ -19,7 +19,7 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from ark_asr.audio.damage import DamageLog, LostFrames
-from ark_asr.audio.feeds import Chunk, check_channel, to_float, to_mono
+from ark_asr.audio.feeds import Chunk, audible, check_channel, to_float, to_mono
 from ark_asr.audio.sources import Input
 from ark_asr.errors import AudioDecodeError, AudioError
 from ark_asr.types import FloatArray
@@ -265,10 +265,12 @@ class MediaFeed:
         if not frame.format.is_planar:
             samples = samples.reshape(-1, frame.layout.nb_channels).T
         self.channels = self.channels or len(samples)
-        mono = to_mono(to_float(self._chosen(samples)))
-        if not np.isfinite(mono).all():
-            self._note("samples are not finite")
-            mono = np.nan_to_num(mono, nan=0.0, posinf=0.0, neginf=0.0)
+        samples = self._chosen(samples)
+        if not (good := audible(samples)).all():
+            finite = np.isfinite(samples).all()
+            self._note(f"samples are {'far too large' if finite else 'not finite'}")
+            samples = np.where(good, samples, np.zeros((), samples.dtype))
+        mono = to_mono(to_float(samples))
         second = None
         if frame.pts is not None and frame.time_base is not None:
             second = float(frame.pts * frame.time_base) + late
