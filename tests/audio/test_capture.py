@@ -47,6 +47,12 @@ def test_a_rate_that_makes_no_sense_is_refused():
         list(pcm_blocks(io.BytesIO(b"1234"), 3))
 
 
+def test_a_recording_is_no_pipe_of_samples(root):
+    pipe = io.BytesIO((root / "samples" / "hello.flac").read_bytes())
+    with pytest.raises(AudioError, match="is a recording, not headerless samples"):
+        list(pcm_blocks(pipe, SAMPLE_RATE))
+
+
 def test_a_file_comes_in_small_blocks(root):
     path = root / "samples" / "hello.flac"
     blocks = list(file_blocks(path))

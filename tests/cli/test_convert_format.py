@@ -112,6 +112,7 @@ def test_a_bad_file_does_not_stop_the_others(convert, talk, tmp_path):
         (["-f", "srt", "--karaoke"], "--karaoke is for vtt and lrc; add one of them"),
         (["-f", "md", "--max-line-width", "30"], "--max-line-width is for srt and vtt and lrc"),
         (["-f", "md", "--min-cue-duration", "0"], "--min-cue-duration is for"),
+        (["-f", "lrc", "--max-line-count", "2"], "--max-line-count is for srt and vtt; add"),
         (["-f", "srt", "--max-line-width", "3"], "max_line_width is 3; it must be 10 or more"),
         (["-f", "vtt", "--karaoke", "--highlight-words"], "choose one"),
         (["-f", "json", "-o", "IN"], "lecture.json is an input and would be replaced"),

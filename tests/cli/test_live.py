@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +81,9 @@ def test_json_has_every_event(hello):
         (["--device", "1", "-"], "--device is for the microphone"),
         (["--fast"], "a microphone cannot be read faster"),
         (["--rate", "5", "-"], "a rate of 5 Hz"),
+        (["--rate", "0", "-"], "a rate of 0 Hz"),
+        (["--rate", "8000", "nothing.wav"], "--rate is for samples on standard input"),
+        (["--rate", "8000"], "--rate is for samples on standard input"),
     ],
 )
 def test_bad_input_is_one_line(arguments, line):
@@ -109,6 +113,13 @@ def test_an_output_that_cannot_be_written_is_one_line(hello, tmp_path):
     result = run(hello, "--output", tmp_path)
     assert result.exit_code == 2
     assert str(tmp_path) in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
+def test_a_full_disk_is_one_line(hello):
+    result = run(hello, "--output", "/dev/full")
+    assert result.exit_code == 2
+    assert result.stderr == "ark-asr: [Errno 28] No space left on device\n"
 
 
 def test_ctrl_c_ends_with_what_was_said(hello):

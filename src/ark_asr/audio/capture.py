@@ -18,8 +18,9 @@ import soxr
 
 from ark_asr.audio.decode import SAMPLE_RATE, open_audio
 from ark_asr.audio.feeds import to_float
+from ark_asr.audio.sniff import describes_itself
 from ark_asr.audio.sources import Source
-from ark_asr.errors import OptionError
+from ark_asr.errors import AudioError, OptionError
 from ark_asr.types import FloatArray
 
 BLOCK_SECONDS = 0.1
@@ -57,6 +58,7 @@ def pcm_blocks(pipe: BinaryIO, rate: int) -> Iterator[FloatArray]:
 
     Raises:
         OptionError: The rate makes no sense.
+        AudioError: It is a recording with a header, which would be heard as noise or as nothing.
     """
     if not 1_000 <= rate <= 768_000:
         raise OptionError(f"a rate of {rate} Hz; it must be between 1,000 and 768,000")
@@ -64,8 +66,14 @@ def pcm_blocks(pipe: BinaryIO, rate: int) -> Iterator[FloatArray]:
     # Below the buffer, which would wait for whole blocks, and whose lock a thread that still waits
     # for sound would hold while the program ends.
     read: Callable[[int], bytes] = getattr(pipe, "raw", pipe).read
-    half = b""
+    half, first = b"", True
     while data := read(round(BLOCK_SECONDS * rate) * _BYTES):
+        if first and describes_itself(data):
+            raise AudioError(
+                "standard input: is a recording, not headerless samples; name its file, or send it "
+                "through ffmpeg -i - -f s16le -ac 1 -ar 16000 -"
+            )
+        first = False
         data = half + data
         whole = len(data) // _BYTES * _BYTES
         half = data[whole:]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ark_asr.pipeline import LiveSession
     from ark_asr.types import FloatArray
 
-_PIPE_RATE = 16_000
+_PIPE_RATE = 16_000  # unless --rate says otherwise
 
 
 def live(
@@ -47,8 +47,12 @@ def live(
         ),
     ] = None,
     rate: Annotated[
-        int, typer.Option(metavar="HZ", help="Sampling rate of the samples on standard input.")
-    ] = _PIPE_RATE,
+        int | None,
+        typer.Option(
+            metavar="HZ",
+            help="Sampling rate of the samples on standard input. [default: 16000]",
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="Microphone: its number or part of its name.")
     ] = None,
@@ -108,7 +112,7 @@ def live(
 def _source(
     input_: str | None,
     realtime: bool | None,
-    rate: int,
+    rate: int | None,
     stack: ExitStack,
     *,
     device: str | None,
@@ -119,6 +123,8 @@ def _source(
 
     if begin is not None and input_ in (None, "-"):
         raise OptionError("--begin is for recordings; leave it out")
+    if rate is not None and input_ != "-":
+        raise OptionError("--rate is for samples on standard input (-); leave it out")
     if device is not None and input_ is not None:
         raise OptionError("--device is for the microphone; leave it or INPUT out")
     if input_ is None:
@@ -127,7 +133,9 @@ def _source(
         stack.enter_context(drivers_quiet())
         return stack.enter_context(closing(Microphone(device))), True
     if input_ == "-":
-        return pcm_blocks(sys.stdin.buffer, rate), realtime is not False
+        return pcm_blocks(
+            sys.stdin.buffer, _PIPE_RATE if rate is None else rate
+        ), realtime is not False
     start = None if begin is None else parse_time(begin)
     blocks = file_blocks(input_, begin=start, damaged=say)
     first = next(blocks, None)  # what is wrong with a file shows before the model is loaded

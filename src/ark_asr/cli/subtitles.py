@@ -41,7 +41,12 @@ Karaoke = Annotated[
 ]
 
 _LINE_RULES = ("srt", "vtt", "lrc")
-_WORDS = {"highlight_words": ("srt", "vtt"), "karaoke": ("vtt", "lrc")}
+# Those that not all of them can follow: a line of lrc stands alone.
+_FEWER = {
+    "max_line_count": ("srt", "vtt"),
+    "highlight_words": ("srt", "vtt"),
+    "karaoke": ("vtt", "lrc"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ class SubtitleFlags:
             if value is not None and value is not False
         }
         for name in given:
-            users = _WORDS.get(name, _LINE_RULES)
+            users = _FEWER.get(name, _LINE_RULES)
             if not set(users) & set(formats):
                 raise OptionError(
                     f"--{name.replace('_', '-')} is for {' and '.join(users)}; "
