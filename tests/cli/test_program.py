@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
 import sys
 
@@ -61,6 +63,26 @@ def test_ctrl_c_outside_a_verb(monkeypatch):
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 130
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the shell of Windows cannot close a stream")
+def test_standard_streams_that_are_closed(root):
+    sample = root / "samples" / "hello.flac"
+    command = 'exec "$0" -m ark_asr transcribe "$1" - <&- 2>&-'
+    shell = ["sh", "-c", command, sys.executable, str(sample)]
+    done = subprocess.run(shell, stdout=subprocess.PIPE, check=False)
+    assert done.returncode == 2  # standard input is empty, which nobody can be told
+    assert done.stdout.decode() == (
+        f"==> {sample} <==\nthere was a light in the window of the house\n==> - <==\n"
+    )
+
+
+def test_what_standard_output_cannot_encode_is_spelled_out(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii", write_through=True))
+    monkeypatch.setattr(cli, "app", lambda: print("Čapek"))
+    cli.main()
+    assert written.getvalue() == b"\\u010capek\n"
 
 
 def test_converting_a_checkpoint(tmp_path):

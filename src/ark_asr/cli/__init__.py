@@ -21,6 +21,7 @@ from ark_asr.cli.doctor import doctor
 from ark_asr.cli.evaluate import evaluate
 from ark_asr.cli.live import live
 from ark_asr.cli.outcome import INTERRUPTED
+from ark_asr.cli.streams import ready_streams
 from ark_asr.cli.transcribe import transcribe
 
 app = typer.Typer(
@@ -78,6 +79,7 @@ def _ark_asr(
 def main() -> None:
     """The program ``ark-asr``."""
     try:
+        ready_streams()
         app()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -45,8 +45,8 @@ def needs_extra(what: str, extra: str) -> Iterator[None]:
 def outcome() -> Iterator[None]:
     """Turn what a verb raises into its exit code.
 
-    2 for what a user can mend, 1 where ``--strict`` found a clip that was not understood, 130 for
-    Ctrl-C.
+    2 for what a user can mend (a full disk, too), 1 where ``--strict`` found a clip that was not
+    understood, 130 for Ctrl-C.
     """
     try:
         yield
@@ -57,6 +57,11 @@ def outcome() -> Iterator[None]:
         say(error.message, *error.details)
         raise typer.Exit(BAD_INPUT) from None
     except ArkError as error:
+        say(str(error))
+        raise typer.Exit(BAD_INPUT) from None
+    except BrokenPipeError:  # nobody reads any more, and nobody is told
+        raise
+    except OSError as error:
         say(str(error))
         raise typer.Exit(BAD_INPUT) from None
     except KeyboardInterrupt:

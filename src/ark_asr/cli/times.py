@@ -7,7 +7,7 @@ import re
 from ark_asr.errors import OptionError
 
 _SECONDS = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)", re.ASCII)
+_CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)", re.ASCII)
 
 
 def parse_time(text: str) -> float:
