@@ -116,6 +116,19 @@ def test_a_place_that_cannot_be_written_is_said(source, tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"file"}
 
 
+def test_what_came_in_the_meantime_is_kept(source, tmp_path):
+    made = tmp_path / "made"
+
+    def other(share):
+        if share == 1:
+            made.mkdir()
+            (made / "notes.txt").write_text("dear")
+
+    with pytest.raises(OptionError, match="exists already"):
+        build_package(source, made, progress=other)
+    assert [path.name for path in made.iterdir()] == ["notes.txt"]
+
+
 def test_a_failure_leaves_nothing(source, tmp_path):
     bad = tmp_path / "bad"
     shutil.copytree(source, bad)

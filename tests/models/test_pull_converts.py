@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -70,3 +71,20 @@ def test_the_publishers_package_is_converted_too(server, official):
 def test_as_published_if_asked_for(server, official):
     assert pull("tiny", "--no-convert").exit_code == 0
     assert store.resolve("tiny").kind == "llm-kv"
+
+
+def test_another_pull_that_was_faster_is_no_trouble(server, tiny, built, monkeypatch):
+    from ark_asr.graphs import convert
+
+    hashing = convert._hash_weights
+
+    def faster(weights):
+        if not home.place("tiny", "int8").exists():
+            shutil.copytree(built, home.place("tiny", "int8"))
+        return hashing(weights)
+
+    monkeypatch.setattr(convert, "_hash_weights", faster)
+    result = pull("tiny")
+    assert result.exit_code == 0, result.stderr
+    assert store.resolve("tiny").precision == "int8"
+    assert not list(home.store_folder().glob("int8/.*"))

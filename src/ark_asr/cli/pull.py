@@ -139,6 +139,10 @@ def _make_package(entry: Entry, folder: Path, precision: str, *, quiet: bool) ->
         make_package(
             folder, dest, precision, name=entry.name, licence=entry.licence.spdx, quiet=quiet
         )
+    except OptionError:
+        if not lookup(f"{entry.name}:{precision}"):
+            raise
+        # Another pull of the same model was faster.
     except ModelFormatError as error:
         if entry.layout == CHECKPOINT:
             raise

@@ -92,7 +92,8 @@ def build_package(
             manifest = _write(source, folder, original, linears, precision, progress=progress)
             manifest = replace(manifest, name=name or manifest.source.name, licence=licence)
             manifest.save(folder)
-            if dest.exists():
+            if dest.exists():  # look again: another conversion may have come first
+                _check_replaceable(source, dest, overwrite=overwrite)
                 shutil.rmtree(dest)
             folder.rename(dest)
     except ArkError:  # some of these are an OSError too
