@@ -90,6 +90,20 @@ def test_another_model_is_noticed(pretended, checkpoint, root):
         recognizer.transcribe(root / "samples" / "hello.flac", TranscribeOptions(vad=False))
 
 
+@pytest.mark.parametrize("lacks", ["prompt_token_ids", "choices", "token_ids", "logprobs"])
+def test_an_answer_of_another_program_is_one_line(pretended, checkpoint, root, lacks):
+    """Such as a proxy of OpenAI's interface, which lets go of what it does not know."""
+    pretended.answer = answer(Tokenizer.load(checkpoint), 3, [1])
+    for part in (pretended.answer, pretended.answer["choices"][0]):
+        if lacks in part:
+            part[lacks] = None
+    with (
+        ark_asr.load(checkpoint, engine=pretended.url) as recognizer,
+        pytest.raises(ModelError, match="answers without the ids that it chose"),
+    ):
+        recognizer.transcribe(root / "samples" / "hello.flac", TranscribeOptions(vad=False))
+
+
 def test_a_refusal_is_told(pretended, checkpoint, root):
     pretended.answer, pretended.status = {"error": {"message": "too long"}}, 400
     with (

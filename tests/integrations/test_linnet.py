@@ -164,6 +164,7 @@ def test_a_language_changes_no_word_but_is_not_claimed(client, talk):
         ({"audio_chunk": "not base64!"}, 422, "audio_chunk"),
         ({"audio_chunk": base64.b64encode(b"abc").decode()}, 422, "even"),
         ({"audio_chunk": None}, 422, "audio_chunk"),
+        ({"audio_chunk": "AAé="}, 422, "audio_chunk"),
         ({"timestamp": "now"}, 422, "timestamp"),
         ({"session_id": "x" * 201}, 422, "session_id"),
         ({"audio_chunk": "A" * (1 << 20)}, 413, "shorter"),

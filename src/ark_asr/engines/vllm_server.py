@@ -109,12 +109,19 @@ class VllmServer(CheckpointWriter):
         )
         if answer is None:
             return Hypothesis((), (), "cancelled")
+        try:
+            prompt, (choice,) = list(answer["prompt_token_ids"]), answer["choices"]
+            tokens = [int(token) for token in choice["token_ids"]]
+            logprobs = [float(step["logprob"]) for step in choice["logprobs"]["content"]]
+        except (KeyError, TypeError, ValueError):
+            raise ModelError(
+                f"{self._url}: answers without the ids that it chose; another program stands "
+                "before vLLM, or it is an older vLLM"
+            ) from None
         slots = self.slots(len(ask.audio.samples))
-        if answer["prompt_token_ids"] != self.tokenizer.prompt(slots, ask.instruction):
+        if prompt != self.tokenizer.prompt(slots, ask.instruction):
             raise ModelError(f"{self._url}: serves another model than the one of this folder")
-        (choice,) = answer["choices"]
-        logprobs = [step["logprob"] for step in choice["logprobs"]["content"]]
-        return self.hypothesis(choice["token_ids"], logprobs, "length")
+        return self.hypothesis(tokens, logprobs, "length")
 
 
 def _ask(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from ark_asr.errors import ArkError, AudioError
+from ark_asr.errors import ArkError
 from ark_asr.integrations.languages import language_of
 from ark_asr.integrations.sessions import BusyError, Sessions, Shown
 from ark_asr.integrations.sound import from_pcm
@@ -94,7 +93,7 @@ class Sidecar:
         """
         try:
             samples = from_pcm(base64.b64decode(window.audio_chunk, validate=True))
-        except (binascii.Error, AudioError) as error:
+        except ValueError as error:  # no base64, not even ASCII, or no samples
             raise Problem(422, f"audio_chunk: {error}") from None
         if self.state == "error":
             raise Problem(503, "the model could not be loaded; the log says why")
