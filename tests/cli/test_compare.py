@@ -61,6 +61,23 @@ def test_all_ran(manifest):
     assert result.stdout.splitlines()[1].startswith("ark-mini")
 
 
+def test_what_would_end_it_is_said_before_anything_is_heard(manifest, tmp_path, monkeypatch):
+    monkeypatch.setattr("ark_asr.evaluation.compare.run.run", lambda *_: 1 / 0)
+    (tmp_path / "file").write_text("x")
+    own = write_jsonl(tmp_path / "ark-mini.jsonl", read_jsonl(manifest))
+    before = own.read_bytes()
+    for arguments, message in (
+        (["ark-mini", "ark-minni", "-i", manifest], "no model 'ark-minni'"),
+        (["ark-mini", "-i", manifest, "-o", tmp_path / "file" / "out"], "cannot be written"),
+        (["ark-mini", "-i", own, "-o", tmp_path], "ark-mini.jsonl is an input"),
+    ):
+        result = compare(*arguments)
+        assert result.exit_code == 2
+        (line,) = result.stderr.splitlines()
+        assert message in line
+    assert own.read_bytes() == before
+
+
 def test_known_systems_are_listed():
     result = compare("--list")
     assert result.exit_code == 0

@@ -124,8 +124,7 @@ def compare(
         check_languages(contenders, records, conditions)
         check_recordings(records)
         _check_network(contenders, download=download)
-        if output is not None:
-            _make_folder(output)  # said now, not after hours
+        _check_before(contenders, input_, output)
 
         busy = load_average()
         outcomes = []
@@ -222,11 +221,18 @@ def _bar(total: int, *, show: bool) -> Iterator[Callable[[int, Heard], None]]:
         line.close()
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"{folder}: cannot be written ({error.strerror or error})") from None
+def _check_before(contenders: Sequence[Contender], input_: str, output: Path | None) -> None:
+    """Say now and not after hours what would end the whole comparison."""
+    from ark_asr.batch.manifests import refuse_as_output
+    from ark_asr.batch.places import prepare_folder
+    from ark_asr.evaluation.compare.weights import locate
+
+    for contender in contenders:
+        locate(contender)  # what is not here is listed; what nobody knows is refused
+        if output is not None:
+            refuse_as_output(str(output / f"{contender.slug}.jsonl"), input_)
+    if output is not None:
+        prepare_folder(str(output))
 
 
 def _write(path: Path, content: str) -> None:
