@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
+import subprocess
 import sys
 import threading
 
@@ -87,3 +89,14 @@ def test_an_error_of_a_file_is_not_logged_either(served, caplog):
         http.post(f"{served.url}/asr", files={"file": ("secret name.wav", b"nonsense")})
     records = [r for r in caplog.records if not r.name.startswith(("httpx", "httpcore"))]
     assert "secret" not in "\n".join(str(vars(record)) for record in records)
+
+
+def test_what_parses_forms_logs_nothing_of_them():
+    code = (
+        "import logging; from ark_asr.server.running import _log_lines; _log_lines(); "
+        "logging.getLogger('python_multipart.multipart').warning('a byte of the form'); "
+        "logging.getLogger('asyncio').error('something else')"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    (line,) = told.stderr.splitlines()
+    assert json.loads(line)["event"] == "something else"

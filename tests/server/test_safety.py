@@ -124,6 +124,36 @@ def test_a_stalled_upload_is_given_up():
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
 
+PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a\\ud800"\r\n\r\nabc\r\n'
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "told"),
+    [
+        ("multipart/form-data; boundary=x; charset=undefined", PART + b"--x--", "UTF-8"),
+        ("multipart/form-data; boundary=x; charset=unicode_escape", PART + b"--x--", "UTF-8"),
+        (
+            "multipart/form-data; boundary=x; charset=unicode_escape",
+            PART.replace(b'"file"', b'"\\ud800"') + b"--x--",
+            "UTF-8",
+        ),
+        ("multipart/form-data; boundary=x", PART, "last boundary"),
+        ("multipart/form-data; boundary=x", PART + PART[:20], "last boundary"),
+        ("multipart/form-data; boundary=x", b"--y\r\n", "Invalid multipart"),
+        ("Multipart/Form-Data; boundary=x", PART + b"--x--", "can be decoded"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/jobs", "/asr"])
+def test_odd_forms(served, kind, body, told, path):
+    answer = http.post(f"{served.url}{path}", content=body, headers={"Content-Type": kind})
+    if path == "/jobs" and told == "can be decoded":
+        job = http.get(served.url + answer.headers["location"]).json()
+        assert http.delete(f"{served.url}/jobs/{job['id']}").status_code == 200
+        return
+    assert answer.status_code == 400
+    assert told in answer.json()["error"]["message"]
+
+
 def test_an_upload_that_creeps_is_given_up():
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
     chunks = itertools.chain([head], itertools.repeat(b"a"))

@@ -23,7 +23,7 @@ from ark_asr.models.tokenizer import (
 from ark_asr.server.desk import Service, unless_left
 from ark_asr.server.examples import ASR, HEALTH, TOKEN_MASK
 from ark_asr.server.problems import Problem
-from ark_asr.server.upload import Form, read_form
+from ark_asr.server.upload import Form, is_form, read_form
 from ark_asr.server.wanted import Asked
 from ark_asr.types import TranscribeOptions
 
@@ -60,7 +60,7 @@ def router(service: Service) -> APIRouter:
     async def asr(request: Request) -> dict[str, Any]:
         """Write down what is said in a recording."""
         began = time.perf_counter()
-        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        if not is_form(request):
             raise UnprocessableError([_MISSING])
         with service.admit(request) as ticket, await service.host.use() as loaded:
             form = await read_form(

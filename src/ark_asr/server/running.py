@@ -119,7 +119,9 @@ def _log_lines() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Lines())
     # uvicorn would tell each WebSocket's address and query; `guards.Record` tells what may be told.
-    for name, level in (("ark_asr", logging.INFO), ("uvicorn", logging.WARNING)):
+    # The parser of forms would tell what it found in one; who sent it is told.
+    levels = {"ark_asr": logging.INFO, "python_multipart": logging.ERROR}
+    for name, level in {"uvicorn": logging.WARNING, "asyncio": logging.WARNING, **levels}.items():
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.setLevel(level)

@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
@@ -52,6 +52,22 @@ class Form:
 
 class _InMemory(MultiPartParser):
     spool_max_size = 1 << 62  # never rolled over to a temporary file
+    _whole = False
+
+    def on_end(self) -> None:
+        self._whole = True  # the last boundary has been seen
+
+    async def checked(self, stream: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        """The same bytes, unless some are missing at the end, which may have been a field."""
+        async for chunk in stream:
+            yield chunk
+        if not self._whole:
+            raise MultiPartException("its last boundary is missing")
+
+
+def is_form(request: Request) -> bool:
+    """Whether the body is called a multipart form."""
+    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
 async def read_form(
@@ -75,7 +91,7 @@ async def read_form(
         Problem: 413 too large, 408 too slow, 400 no such form.
         ClientLeftError: The connection was closed.
     """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not is_form(request):
         message = f"the body must be multipart/form-data with a field {file_field!r}"
         raise Problem(400, message, file_field)
     declared = request.headers.get("content-length", "")
@@ -85,24 +101,41 @@ async def read_form(
     parser = _InMemory(
         request.headers, stream, max_files=1, max_fields=_FIELDS, max_part_size=_FIELD_BYTES
     )
+    parser.stream = parser.checked(stream)
     try:
         parsed = await parser.parse()
     except MultiPartException as error:
         raise Problem(400, f"the form cannot be read ({error.message})") from None
+    except UnicodeError:
+        raise _not_utf8() from None
     except ClientDisconnect:
         raise ClientLeftError from None
+    try:
+        for name, value in parsed.multi_items():  # half a character cannot stand in any answer
+            f"{name}{value.filename if isinstance(value, UploadFile) else value}".encode()
+        return await _form(parsed, file_field)
+    except UnicodeError:
+        raise _not_utf8() from None
+    finally:
+        await parsed.close()
+
+
+async def _form(parsed: FormData, file_field: str) -> Form:
     fields, file = [], None
     for name, value in parsed.multi_items():
         if isinstance(value, UploadFile):
             if name != file_field:
-                await value.close()
                 message = f"{name}: a file belongs into the field {file_field!r}"
                 raise Problem(400, message, name)
             file = Upload(value.filename or "upload", await value.read())
-            await value.close()
         else:
             fields.append((name, value))
     return Form(tuple(fields), file)
+
+
+def _not_utf8() -> Problem:
+    message = "the form's text cannot be read; write it in UTF-8, and name no other charset"
+    return Problem(400, message)
 
 
 async def _bounded(
