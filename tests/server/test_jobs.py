@@ -146,6 +146,8 @@ def test_who_listens_does_not_keep_a_server_from_its_end(talk):
 def test_who_comes_back_gets_only_what_he_has_not_seen(served, done):
     everything = list(told(served.url, done["id"]))
     assert list(told(served.url, done["id"], after=2)) == everything[2:]
+    for nonsense in ("x", "9" * 30, "9" * 5000):
+        assert list(told(served.url, done["id"], after=nonsense)) == everything
 
 
 def test_without_words_if_asked(served, hello):

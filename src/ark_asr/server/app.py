@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -50,13 +51,15 @@ def create_app(settings: Settings) -> FastAPI:
     threads = ThreadPoolExecutor(settings.max_queue + AT_ONCE, "hearing")
     voices = Voices(settings) if settings.speakers else None
     service = Service(settings, host, metrics, threads, voices)
-    long_jobs = Jobs(service, JobStore(settings.jobs))
+    store = JobStore(settings.jobs)
+    store.begin_again(time.time())
+    long_jobs = Jobs(service, store)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        host.start()
-        await long_jobs.start()
         try:
+            host.start()
+            await long_jobs.start()
             yield
         finally:
             await long_jobs.close()

@@ -37,6 +37,7 @@ _TYPES = {
     "md": "text/markdown; charset=utf-8",
     "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
 }
+_NUMBER = re.compile(r"[0-9]{1,18}")  # a larger one fits into no database
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9 ._()-]")
 
 
@@ -87,7 +88,7 @@ def router(service: Service, jobs: Jobs) -> APIRouter:
         owner = client_of(request)
         await jobs.get(name, owner)
         last = request.headers.get("last-event-id", "")
-        return Events(_told(jobs, name, owner, int(last) if last.isdecimal() else 0))
+        return Events(_told(jobs, name, owner, int(last) if _NUMBER.fullmatch(last) else 0))
 
     @routes.post("/{name}/cancel", openapi_extra=JOB, response_class=JSONResponse)
     async def cancel(request: Request, name: str) -> dict[str, Any]:

@@ -7,10 +7,9 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from ark_asr import __version__
 from ark_asr.pipeline.drift import flag_drift
@@ -19,6 +18,7 @@ from ark_asr.server.desk import Service
 from ark_asr.server.host import Loaded
 from ark_asr.server.jobs.records import Job, in_turn
 from ark_asr.server.jobs.store import JobStore
+from ark_asr.server.jobs.thread import StoreThread
 from ark_asr.server.problems import Problem, problem_of
 from ark_asr.server.ticket import Spoken
 from ark_asr.server.upload import Form, Upload
@@ -31,7 +31,6 @@ from ark_asr.writers.records import segment_record
 AT_ONCE = 4
 _NO_ROOM_SECONDS = 5.0
 _SWEEP_SECONDS = 60.0
-_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
@@ -67,14 +66,15 @@ class Jobs:
         self.closing = False
         self._service = service
         self._store = store
-        self._thread = ThreadPoolExecutor(1, "jobs")  # SQLite may wait for a disk
+        self._thread = StoreThread()
+        self._ask, self._surely = self._thread.ask, self._thread.surely
+        self._adding = asyncio.Lock()
         self._runs: dict[str, _Run] = {}
         self._filling = asyncio.Lock()
         self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Go on with what an earlier server left."""
-        await self._ask(self._store.begin_again, time.time())
+        """Begin, or go on with what an earlier server left."""
         self._sweeping = asyncio.create_task(self._sweep())
         await self._fill()
 
@@ -89,7 +89,7 @@ class Jobs:
         tasks = [run.task for run in self._runs.values()] + [self._sweeping]
         await _end(*(task for task in tasks if task is not None))
         await self._ask(self._store.close)
-        self._thread.shutdown()
+        self._thread.close()
 
     async def check_room(self, owner: str, size: int = 0) -> None:
         """Whether one more job can be taken.
@@ -114,11 +114,12 @@ class Jobs:
             Problem: 429: there is no room for it.
         """
         upload = want.asked.file
-        await self.check_room(owner, len(upload.data))
         name = f"job_{secrets.token_hex(12)}"
         model = want.asked.model or self._service.host.name
         job = Job(name, 0, owner, time.time(), upload.name, model)
-        await self._ask(self._store.add, job, form.fields, upload.data)
+        async with self._adding:  # who comes at the same time must find this one
+            await self.check_room(owner, len(upload.data))
+            await self._ask(self._store.add, job, form.fields, upload.data)
         record = await self.record(name, owner)
         await self._fill()
         return record
@@ -167,10 +168,11 @@ class Jobs:
 
     async def cancel(self, job: Job) -> None:
         """Give up a job; its engine is free before the next token."""
+        # First, so that nobody begins it again who looks for work meanwhile.
+        await self._ask(self._store.end, job.id, "cancelled", time.time())
         run = self._runs.get(job.id)
         if run is not None and run.task is not None:
             await _end(run.task)
-        await self._ask(self._store.end, job.id, "cancelled", time.time())
         await self._fill()
 
     async def forget(self, job: Job) -> None:
@@ -195,7 +197,7 @@ class Jobs:
         """One job from its beginning to its end; whoever cancels this says what becomes of it."""
         name = run.job.id
         try:
-            taken = await self._ask(self._store.take, name)
+            taken = await self._surely(self._store.take, name)
             self._beat()
             if taken is None:  # cancelled meanwhile
                 return
@@ -206,10 +208,10 @@ class Jobs:
             if problem.status >= 500 and not isinstance(error, Problem):
                 _log.exception("a job failed")
             error_record = problem.body["error"]
-            await self._ask(self._store.end, name, "failed", time.time(), error=error_record)
+            await self._surely(self._store.end, name, "failed", time.time(), error=error_record)
         else:
             document = str(get_writer("json").render(found))
-            await self._ask(
+            await self._surely(
                 self._store.end, name, "done", time.time(), result=document,
                 duration=found.duration,
             )  # fmt: skip
@@ -223,7 +225,7 @@ class Jobs:
         ticket = service.host.scheduler.admit(job.owner, background=True)
         with ticket, await self._model(want.asked.model) as loaded:
             asked = _possible(want, loaded)
-            clips = await self._ask(self._store.go_on, job.id, self._origin(asked))
+            clips = await self._surely(self._store.go_on, job.id, self._origin(asked))
             work = service.hear(ticket, loaded, asked, skip=clips)
             run.began, run.resumed = time.monotonic(), job.done if clips else 0.0
             async for piece in work.pieces():
@@ -239,7 +241,7 @@ class Jobs:
     async def _keep(self, job: Job, piece: Sequence[Spoken], total: float | None) -> None:
         records = [segment_record(spoken.segment) for spoken in piece]
         done = max((record["end"] for record in records), default=job.done)
-        await self._ask(self._store.add_piece, job.id, records, done, total)
+        await self._surely(self._store.add_piece, job.id, records, done, total)
         self._beat()
 
     async def _segments(self, job: Job) -> list[Segment]:
@@ -274,7 +276,7 @@ class Jobs:
     async def _sweep(self) -> None:
         keep = self._service.settings.keep_results
         while True:
-            if await self._ask(self._store.expire, time.time() - keep):
+            if await self._surely(self._store.expire, time.time() - keep):
                 self._beat()
             await asyncio.sleep(min(keep / 10, _SWEEP_SECONDS))
 
@@ -282,11 +284,6 @@ class Jobs:
         """Wake whoever waits for a change."""
         self.changed.set()
         self.changed = asyncio.Event()
-
-    async def _ask(self, work: Callable[..., _T], *values: object, **named: object) -> _T:
-        """Something of the store, in its thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: work(*values, **named))
 
 
 def _possible(want: WantedJob, loaded: Loaded) -> Asked:

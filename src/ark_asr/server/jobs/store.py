@@ -106,16 +106,23 @@ class JobStore:
         return int(found.fetchone()[0])
 
     def begin_again(self, now: float) -> None:
-        """Jobs that were running when an earlier server ended wait again."""
+        """Jobs that were running when an earlier server ended wait again.
+
+        Raises:
+            OptionError: The file cannot be written.
+        """
         error = {
             "message": f"the server ended {_MOST_ATTEMPTS} times while it was at this",
             "type": "server_error", "param": None, "code": "crashed",
         }  # fmt: skip
         query = "SELECT id FROM jobs WHERE status = 'running' AND attempts >= ?"
-        for (name,) in self._base.execute(query, (_MOST_ATTEMPTS,)).fetchall():
-            self.end(name, "failed", now, error=error)
-        with self._change() as run:
-            run("UPDATE jobs SET status = 'queued' WHERE status = 'running'")
+        try:
+            for (name,) in self._base.execute(query, (_MOST_ATTEMPTS,)).fetchall():
+                self.end(name, "failed", now, error=error)
+            with self._change() as run:
+                run("UPDATE jobs SET status = 'queued' WHERE status = 'running'")
+        except sqlite3.Error as problem:
+            raise OptionError(f"the file of jobs cannot be written ({problem})") from None
 
     def take(self, name: str) -> tuple[Fields, bytes] | None:
         """Begin with a job: what was asked for, and the recording; nothing if it is over."""
