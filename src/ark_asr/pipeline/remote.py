@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import secrets
@@ -22,6 +23,13 @@ _OF_THE_CALLER = frozenset({401, 403, 404, 429})
 
 class RefusedError(ModelError):
     """The server refuses this recording; it may take the next."""
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows nobody: a recording and the key of its server are not for another one."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Nothing to ask instead; what was answered is told."""
 
 
 class TranscriptionServer:
@@ -47,6 +55,7 @@ class TranscriptionServer:
             raise OptionError(f"{address}: is no address like http://127.0.0.1:8000/v1#model")
         self.url = url.rstrip("/").removesuffix(_PATH) + _PATH
         self._key_variable = key_variable
+        self._opener = urllib.request.build_opener(_Stay())
 
     def ask(self, samples: FloatArray, rate: int, fields: Mapping[str, str]) -> Any:  # noqa: ANN401
         """The server's answer, as JSON.
@@ -66,13 +75,18 @@ class TranscriptionServer:
             headers["Authorization"] = f"Bearer {key}"
         request = urllib.request.Request(self.url, body, headers)  # noqa: S310 - checked above
         try:
-            with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310
+            with self._opener.open(request, timeout=_PATIENCE) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
+            if 300 <= error.code < 400:
+                where = error.headers.get("Location")
+                raise ModelError(
+                    f"{self.url}: leads to {where}, which is not followed; name that address"
+                ) from None
             said = f"{self.url}: answered {error.code} {error.read(300).decode(errors='replace')}"
             of_the_recording = 400 <= error.code < 500 and error.code not in _OF_THE_CALLER
             raise (RefusedError if of_the_recording else ModelError)(said) from None
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise ModelError(f"{self.url}: cannot be reached ({error})") from None
         except ValueError:
             raise ModelError(f"{self.url}: did not answer with JSON") from None

@@ -82,6 +82,52 @@ def test_an_answer_that_is_none(recorder, clip, answer):
         connect(url).hear(clip, "")
 
 
+def test_neither_sound_nor_key_follow_to_another_server(recorder, clip, monkeypatch):
+    url, seen = recorder
+    monkeypatch.setenv(KEY_VARIABLE, "mine")
+
+    class Elsewhere(Recorder):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(302)
+            self.send_header("Location", f"{url}/audio/transcriptions")
+            self.end_headers()
+
+    def asked(self):
+        self.seen["key"] = self.headers["Authorization"]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.answer)
+
+    seen.do_GET = asked
+    server = http.server.HTTPServer(("127.0.0.1", 0), Elsewhere)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with pytest.raises(ModelError, match=r"leads to .*transcriptions, which is not followed"):
+            connect(f"http://127.0.0.1:{server.server_port}/v1").hear(clip, "")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert not seen.seen
+
+
+def test_an_answer_that_breaks_off(recorder, clip):
+    url, own = recorder
+
+    def broken(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "100")
+        self.end_headers()
+        self.wfile.write(b'{"te')
+
+    own.do_POST = broken
+    with pytest.raises(ModelError, match=r"cannot be reached .IncompleteRead"):
+        connect(url).hear(clip, "")
+
+
 def test_nobody_is_there(clip):
     with pytest.raises(ModelError, match="cannot be reached"):
         connect("http://127.0.0.1:9/v1").hear(clip, "")
