@@ -65,6 +65,14 @@ def babble(pipe, order):
         pipe.send_bytes(ear.PIECE + ear.SECOND.pack(second) + bytes(4 * 16_000))
 
 
+def warn(pipe, order):
+    """Warn of more than there can be, at length."""
+    pipe.recv_bytes()
+    for number in range(1000):
+        pipe.send_bytes(ear.WARNING + bytes([number % 256]) + b"x" * 100_000)
+    pipe.send_bytes(ear.DONE)
+
+
 def hang(pipe, order):
     """Say the own number, and then nothing."""
     pipe.recv_bytes()

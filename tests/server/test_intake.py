@@ -8,16 +8,20 @@ import signal
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import hostile_decoders
 from ark_asr.audio import cut, open_audio
 from ark_asr.errors import AudioError
+from ark_asr.server import ear
 from ark_asr.server.ear import Order
 from ark_asr.server.intake import Hearing
 from ark_asr.server.problems import Problem
 from ark_asr.server.scheduler import Scheduler
+from ark_asr.types import Audio
 
 GIGABYTE = 1 << 30
 
@@ -94,3 +98,45 @@ def test_more_sound_than_is_allowed_is_not_taken(monkeypatch, talk):
     with pytest.raises(Problem, match=r"more than 3 s of sound") as refused:
         hear(talk.read_bytes(), max_duration=3.0)
     assert refused.value.status == 413
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are forked on POSIX")
+def test_warnings_do_not_take_the_servers_memory(monkeypatch):
+    monkeypatch.setattr("ark_asr.server.ear.hear", hostile_decoders.warn)
+    _, hearing = hear(b"upload")
+    assert len(hearing.warnings) == 32
+    assert max(map(len, hearing.warnings)) < 1 << 14
+
+
+class Damaged:
+    """A recording whose damage goes on; the last line counts it."""
+
+    def __init__(self):
+        self.warnings = ["damaged at second 1.0", "damaged in 1 more place"]
+        self.duration = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def __iter__(self):
+        for more in (2, 3):
+            yield Audio(np.zeros(64_000, np.float32), 16_000, 4.0 * more - 8)
+            self.warnings[-1] = f"damaged in {more} more places"
+
+
+def test_of_many_damaged_places_the_last_line_counts_all(monkeypatch):
+    monkeypatch.setattr(ear, "open_audio", lambda *_, **__: Damaged())
+    said = []
+    ear._hear(SimpleNamespace(send_bytes=said.append), ear.NamedBytes("a.wav", b""), order())
+
+    async def scenario():
+        with Scheduler(100, 4, 4).admit("ann") as ticket:
+            hearing = Hearing(b"", order(), ticket, 1.0)
+            for message in said[:-1]:
+                hearing._take(message)
+            return hearing.warnings
+
+    assert asyncio.run(scenario()) == ["damaged at second 1.0", "damaged in 3 more places"]

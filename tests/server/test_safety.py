@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import json
 import os
 import re
 import socket
@@ -17,8 +18,11 @@ import pytest
 from starlette.requests import Request
 
 from ark_asr.errors import OptionError
+from ark_asr.server.guards import Record
 from ark_asr.server.keys import Keys, add_key
+from ark_asr.server.metrics import Metrics
 from ark_asr.server.problems import Problem
+from ark_asr.server.scheduler import Scheduler
 from ark_asr.server.settings import Settings
 from ark_asr.server.upload import read_form
 from serving import PATIENCE, http, serving
@@ -168,6 +172,28 @@ def test_an_upload_that_creeps_is_given_up():
         asyncio.run(read_form(request, 1 << 20, 5.0, longest=0.3))
     assert refused.value.status == 408
     assert "took longer than 0.3 s" in refused.value.message
+
+
+def test_who_cannot_be_waited_for_when_the_server_ends_is_told_so():
+    sent = []
+
+    async def app(*_):
+        await asyncio.sleep(3600)
+
+    async def send(message):
+        sent.append(message)
+
+    async def scenario():
+        record = Record(app, Metrics(Scheduler(1, 1, 1)))
+        request = asyncio.create_task(record({"type": "http"}, None, send))
+        await asyncio.sleep(0)
+        request.cancel()  # as uvicorn does after --grace
+        await request
+
+    asyncio.run(scenario())
+    start, body = sent
+    assert start["status"] == 503
+    assert json.loads(body["body"])["error"]["code"] == "shutting_down"
 
 
 def test_keys(narrow):

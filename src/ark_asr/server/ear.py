@@ -18,7 +18,7 @@ from ark_asr.errors import ArkError, AudioDecodeError
 from ark_asr.server.confined import Bounds
 from ark_asr.types import Audio
 
-# First byte of every message.
+# First byte of every message; behind that of a warning is its number, whose later line counts.
 TOTAL, PIECE, WARNING, HEARD, REFUSED, TOO_LONG, DONE = b"T", b"P", b"W", b"H", b"R", b"L", b"D"
 SECOND = struct.Struct("<d")
 # Decoding and looking for speech take about a hundredth of the recording's length.
@@ -89,13 +89,14 @@ def rehearse() -> None:
 
 
 def _hear(pipe: Connection, upload: NamedBytes, order: Order) -> None:
-    heard, told = 0.0, 0
+    heard = 0.0
+    told: dict[int, str] = {}
 
     def warn() -> None:
-        nonlocal told
-        for line in sound.warnings[told:]:
-            pipe.send_bytes(WARNING + line.encode(errors="replace"))
-        told = len(sound.warnings)
+        for number, line in enumerate(sound.warnings):  # of many, the last counts the rest
+            if told.get(number) != line:
+                pipe.send_bytes(WARNING + bytes([number]) + line.encode(errors="replace"))
+                told[number] = line
 
     def blocks() -> Iterator[Audio]:
         nonlocal heard

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -144,6 +145,11 @@ class Record:
 
         try:
             await self._app(scope, receive, sending)
+        except asyncio.CancelledError:  # the server ends, and nobody is waited for any longer
+            if scope["type"] == "websocket" or status != _CLIENT_LEFT:
+                raise
+            stopped = Problem(503, "the server is being stopped", None, "shutting_down")
+            await _refuse(sending, stopped.status, stopped.body, {"Retry-After": "10"})
         except Exception:
             status = 500  # the answer to that is given outside of this
             raise

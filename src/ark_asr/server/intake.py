@@ -14,6 +14,8 @@ from ark_asr.server.problems import Problem
 from ark_asr.server.ticket import Ticket
 
 _SAMPLE_BYTES = 4
+# A decoder in its right mind has few and short ones; others must not take the server's memory.
+_WARNINGS, _WARNING_BYTES = 32, 1 << 14
 
 
 class Hearing:
@@ -72,7 +74,9 @@ class Hearing:
             (total,) = ear.SECOND.unpack_from(message, 1)
             self.total = total if 0 < total < math.inf else None
         elif kind == ear.WARNING:
-            self.warnings.append(message[1:].decode(errors="replace"))
+            number, line = message[1], message[2:_WARNING_BYTES].decode(errors="replace")
+            if number < _WARNINGS:
+                self.warnings[number : number + 1] = [line]
         elif kind == ear.REFUSED:
             raise AudioError(message[1:].decode(errors="replace"))
         elif kind == ear.TOO_LONG:
