@@ -113,6 +113,30 @@ def test_sound_that_starts_after_the_pictures_is_late(encode, tone):
         np.testing.assert_allclose(part.samples, audio.samples[38_400:46_400], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("container", "codec", "rate"),
+    [("ogg", "libopus", 48_000), ("ogg", "flac", 16_000), ("flac", "flac", 16_000)],
+)
+def test_any_part_of_joined_files_is_found(container, codec, rate, encode, tone, tmp_path):
+    data = b"".join(encode(tone(rate, 12.0, at), rate, container, codec) for at in (9.0, 5.0))
+    (tmp_path / "joined").write_bytes(data)
+    for source in (tmp_path / "joined", io.BytesIO(data)):
+        for begin in (0.0, 8.0, 13.0, 16.0):
+            with open_audio(source, begin=begin) as stream:
+                samples = np.concatenate([block.samples for block in stream])
+            loud = begin + np.flatnonzero(np.abs(samples) > 0.2) / 16_000
+            assert loud[0] == pytest.approx(9.0 if begin < 9 else 17.0, abs=0.01)
+            assert loud[-1] == pytest.approx(17.1, abs=0.01)
+
+
+def test_frames_of_another_rate_follow_each_other(encode, tone):
+    parts = [encode(tone(rate, 4.0, 2.0), rate, "adts", "aac") for rate in (16_000, 48_000)]
+    audio = load_audio(b"".join(parts))  # a hole between two frames would be a warning
+    loud = np.flatnonzero(np.abs(audio.cut(4.2, 9.0).samples) > 0.2) / 16_000
+    assert 4.2 + loud[0] == pytest.approx(6.1, abs=0.1)
+    assert loud[-1] - loud[0] == pytest.approx(0.1, abs=0.01)
+
+
 def test_time_starts_with_the_first_sound_where_there_are_no_pictures(encode, tone):
     data = encode(tone(16_000, 3.0, burst=1.0), 16_000, "matroska", "flac", late=7.0)
     audio = load_audio(data)

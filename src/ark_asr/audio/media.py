@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ark_asr.audio.damage import DamageLog, LostFrames
 from ark_asr.audio.feeds import Chunk, audible, check_channel, to_float, to_mono
+from ark_asr.audio.joined import is_joined
 from ark_asr.audio.sources import Input
 from ark_asr.errors import AudioDecodeError, AudioError
 from ark_asr.types import FloatArray
@@ -45,6 +46,8 @@ _UNSENT_SECONDS = 0.42
 _MAY_PAUSE = frozenset({"matroska", "mov", "asf", "flv", "mpegts", "avi"})
 # Elementary streams count frames instead of storing times, and lost frames are not counted.
 _COUNTED = frozenset({"mp3", "aac", "ac3", "eac3"})
+# What counts them goes on counting at the rate of the first one, whatever comes later.
+_ONE_RATE = frozenset({"aac"})
 # Demuxers whose header states the length, so that a file cut short can be told.
 _STATES_LENGTH = frozenset({"wav", "w64", "flac", "mov", "matroska", "aiff", "au", "caf"})
 _SHORT_SECONDS = 1.0
@@ -105,13 +108,14 @@ class MediaFeed:
     def chunks(self, first: int) -> Iterator[Chunk]:
         """All samples from index ``first`` on, holes filled with silence."""
         frames, at = self._start_at(first)
-        rate, shift, before = self.rate, 0.0, 0.0
+        rate, shift, before, timed = self.rate, 0.0, 0.0, True
         self._emitting = at >= first
         for frame in frames:
             if frame.rate != rate:  # from here on, indices count in the new rate
+                timed = timed and self._name not in _ONE_RATE
                 at, first = round(at * frame.rate / rate), round(first * frame.rate / rate)
                 rate = frame.rate
-            if frame.second is not None:
+            if frame.second is not None and timed:
                 hole = frame.second - self._zero + shift - at / rate
                 if hole < -_STEP_BACK_SECONDS or hole > self._longest_hole(at / rate):
                     self._damage.note(at / rate, "timestamps start anew")
@@ -198,7 +202,8 @@ class MediaFeed:
     def _start_at(self, first: int) -> tuple[Iterator[_Frame], int]:
         """Frames from ``first`` or earlier on, and the index of their first sample."""
         back = first / self.rate - _RUN_UP_SECONDS
-        if self._source.seekable and self._name in _EXACT_SEEK and back > _RUN_UP_SECONDS:
+        exact = self._source.seekable and self._name in _EXACT_SEEK
+        if exact and back > _RUN_UP_SECONDS and not is_joined(self._source, self._name):
             self._emitting = False
             ticks = int((back + self._zero) / self._tick)
             try:
