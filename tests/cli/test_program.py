@@ -50,7 +50,7 @@ def test_a_damaged_model_is_one_line(monkeypatch):
     def damaged():
         raise ModelFormatError("weights.bin: 3 bytes, expected 4")
 
-    monkeypatch.setattr(store, "list_models", damaged)
+    monkeypatch.setattr(store, "survey", damaged)
     result = run("models", "list")
     assert (result.exit_code, result.stderr) == (2, "ark-asr: weights.bin: 3 bytes, expected 4\n")
 
