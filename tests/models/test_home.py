@@ -158,3 +158,11 @@ def test_a_link_to_a_model_goes_and_the_model_stays(both, built, tmp_path):
     home.remove("tiny:int8")
     assert not home.lookup("tiny:int8")
     assert (built / "weights.bin").is_file()
+
+
+def test_a_conversion_that_was_killed_goes_with_its_model(both):
+    left = [home.store_folder() / "int8" / name for name in (".tiny.a1b2c3d4", ".tiny.v2.a1b2c3d4")]
+    for folder in left:
+        (folder / "package").mkdir(parents=True)
+    home.remove("tiny")
+    assert [folder.exists() for folder in left] == [False, True]

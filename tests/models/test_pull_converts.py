@@ -73,6 +73,17 @@ def test_as_published_if_asked_for(server, official):
     assert store.resolve("tiny").kind == "llm-kv"
 
 
+def test_a_damaged_package_is_not_here_already(server, tiny):
+    assert pull("tiny").exit_code == 0
+    (home.place("tiny", "int8") / "weights.bin").write_bytes(b"")
+    result = pull("tiny")
+    assert result.exit_code == 2
+    assert "first: ark-asr models remove tiny:int8, then pull again" in result.stderr
+    home.remove("tiny:int8")
+    assert pull("tiny").exit_code == 0
+    assert store.resolve("tiny").precision == "int8"
+
+
 def test_another_pull_that_was_faster_is_no_trouble(server, tiny, built, monkeypatch):
     from ark_asr.graphs import convert
 

@@ -13,10 +13,11 @@ import typer
 from ark_asr.cli.convert import PRECISION_HELP, make_package
 from ark_asr.cli.outcome import outcome, say
 from ark_asr.cli.transfer import ByteLine
-from ark_asr.errors import MissingExtraError, ModelFormatError, OptionError
+from ark_asr.errors import MissingExtraError, ModelError, ModelFormatError, OptionError
 
 if TYPE_CHECKING:
     from ark_asr.models.catalogue import Entry
+    from ark_asr.models.home import Installed
 
 # Published layouts that a package is made of; the others run as they are.
 CONVERTED: Final = ("checkpoint", "official-int8")
@@ -66,6 +67,7 @@ def pull(
             _has_it_already(name)
             return
         if convert and (here := home.lookup(f"{entry.name}:{precision}")):
+            _check_whole(here[0])
             say(f"{entry.name} is here already: {here[0].path}")
             return
         if convert and not entry.runs:
@@ -89,6 +91,22 @@ def pull(
             _make_package(entry, folder, precision, quiet=quiet)
         elif entry.layout != catalogue.CHECKPOINT:
             say(f"ready: ark-asr transcribe FILE --model {entry.name}")
+
+
+def _check_whole(here: Installed) -> None:
+    """Whether what need not be made again can be used.
+
+    Raises:
+        ModelFormatError: It cannot.
+    """
+    from ark_asr.models.store import resolve
+
+    try:
+        resolve(here.path)
+    except ModelError as error:
+        raise ModelFormatError(
+            f"{error}; first: ark-asr models remove {here}, then pull again"
+        ) from None
 
 
 def _has_it_already(name: str) -> None:

@@ -135,10 +135,15 @@ def find_all(wanted: str) -> list[Installed]:
 
 
 def _broken(wanted: str) -> list[Installed]:
-    """Downloads of a model that never were finished."""
+    """Downloads and conversions of a model that never were finished."""
     name = entry.name if (entry := find(wanted)) else wanted
     folders = (store_folder() / UNFINISHED).glob("*-*")
     found = [path for path in folders if path.is_dir() and path.name.rpartition("-")[0] == name]
+    # As `ark_asr.graphs.convert` calls what it is making, beside where it is to be.
+    making = store_folder().glob("*/.*")
+    found += [
+        path for path in making if path.is_dir() and path.name.rpartition(".")[0] == f".{name}"
+    ]
     return [Installed(name, UNFINISHED, path) for path in found]
 
 
