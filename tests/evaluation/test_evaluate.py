@@ -284,7 +284,9 @@ def test_intervals_over_recordings(test_set, tmp_path):
         ("{\n", "line 1 is not JSON"),
         ('{"audio": "4.wav"}\n', "line 1 is no row of a batch output"),
         ("[]\n", "line 1 is no row of a batch output"),
-        ('{"audio": "4.wav", "pred_text": "x", "end_time": "x"}\n', "times that are no numbers"),
+        ('{"audio": "4.wav", "pred_text": "x", "end_time": "x"}\n', "must be a number of seconds"),
+        ('{"audio": "4.wav", "pred_text": "\\ud83d"}\n', "line 1: holds a value that JSON cannot"),
+        ('{"audio": "4.wav", "pred_text": "x", "a": 1e999}\n', "line 1: holds a value that JSON"),
     ],
 )
 def test_bad_predictions_are_one_line(test_set, tmp_path, content, message):

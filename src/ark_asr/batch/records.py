@@ -102,17 +102,14 @@ def parse_record(data: Mapping[str, Any], number: int, fields: Fields) -> Record
     text = data.get(fields.text)
     if text is not None and not isinstance(text, str):
         raise OptionError(f"{fields.text!r} must be text, {_found(data, fields.text)}")
-    begin, end = _time(data, fields.begin), _time(data, fields.end)
+    begin, end = time_of(data, fields.begin), time_of(data, fields.end)
     if 0 <= end <= max(begin, 0.0):
         raise OptionError(
             f"{fields.end!r} ({end:g} s) must come after {fields.begin!r} ({max(begin, 0.0):g} s)"
         )
     named = {fields.audio, fields.text, fields.begin, fields.end}
     extra = tuple((k, v) for k, v in data.items() if k not in named and k not in OURS)
-    try:
-        json.dumps([audio, text, extra], ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        raise OptionError(f"holds a value that JSON cannot: {error}") from None
+    check_values([audio, text, extra])
     return Record(number, audio, audio, text or "", begin, end, extra)
 
 
@@ -150,6 +147,18 @@ def parse_json(line: bytes) -> Any:  # noqa: ANN401 - whatever the line holds
         raise OptionError(f"is not JSON ({error})") from None
 
 
+def check_values(values: object) -> None:
+    """Refuse now what cannot be written down later: infinities, half characters.
+
+    Raises:
+        OptionError: There is one.
+    """
+    try:
+        json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"holds a value that JSON cannot: {error}") from None
+
+
 def _is_newer(schema: object) -> bool:
     """Whether it is another version of ours; a foreign key of that name is nobody's business."""
     family = SCHEMA.rpartition("/")[0] + "/"
@@ -164,7 +173,12 @@ def _found(data: Mapping[str, Any], key: str) -> str:
     return f"not {data[key]!r:.60}" if key in data else "but it is missing"
 
 
-def _time(data: Mapping[str, Any], key: str) -> float:
+def time_of(data: Mapping[str, Any], key: str) -> float:
+    """Seconds; -1 where there are none.
+
+    Raises:
+        OptionError: It is no number.
+    """
     value = data.get(key)
     if value is None or value == "":
         return -1.0

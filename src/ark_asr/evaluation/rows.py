@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ark_asr.batch.records import Record, parse_json
+from ark_asr.batch.records import Record, check_values, parse_json, time_of
 from ark_asr.errors import OptionError
 from ark_asr.evaluation.alignment import Formatted, formatted
 from ark_asr.evaluation.languages import primary
@@ -161,9 +161,11 @@ def _read(line: bytes, where: str) -> tuple[tuple[str, float, float], Predicted]
     audio, text = (row.get(k) for k in ("audio", "pred_text")) if isinstance(row, dict) else (0, 0)
     if not isinstance(audio, str) or not isinstance(text, str):
         raise OptionError(f"{where} is no row of a batch output: it needs audio and pred_text")
-    begin, end = (row.get(key, -1.0) for key in ("begin_time", "end_time"))
-    if not isinstance(begin, int | float) or not isinstance(end, int | float):
-        raise OptionError(f"{where} has times that are no numbers")
+    try:
+        begin, end = (time_of(row, key) for key in ("begin_time", "end_time"))
+        check_values(row)
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}") from None
     failed = row.get("error")
     predicted = Predicted(text, None if failed is None else str(failed), tuple(row.items()))
-    return (audio, float(begin), float(end)), predicted
+    return (audio, begin, end), predicted

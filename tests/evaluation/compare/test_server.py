@@ -74,6 +74,12 @@ def test_the_language_is_told_and_the_key_only_from_its_own_variable(recorder, c
     assert b'name="language"' not in seen.seen["body"]
 
 
+def test_half_a_character_ends_nothing(recorder, clip):
+    url, own = recorder
+    own.answer = b'{"text": "yes \\ud83d"}'
+    assert connect(url).hear(clip, "") == "yes ?"
+
+
 @pytest.mark.parametrize("answer", [b"<html>", b"[]", b'{"error": 1}'])
 def test_an_answer_that_is_none(recorder, clip, answer):
     url, own = recorder

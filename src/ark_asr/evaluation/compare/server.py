@@ -35,7 +35,8 @@ class Server:
             fields["language"] = language
         answer = self._server.ask(clip, RATE, fields)
         try:
-            return str(answer["text"]).strip()
+            # Half a character, which JSON can hold and a file cannot, must not end a comparison.
+            return str(answer["text"]).encode(errors="replace").decode().strip()
         except (KeyError, TypeError):
             url = self._server.url
             raise ModelError(f"{url}: did not answer with JSON that has a text") from None
