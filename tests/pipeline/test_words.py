@@ -59,13 +59,14 @@ texts = st.one_of(
     text=texts,
     seconds=st.floats(0.02, 6),
     start=st.floats(0, 1e5),
-    padding=st.sampled_from([0.0, 0.005]),
+    padding=st.sampled_from([0.0, 0.005, 0.3]),
     way=st.sampled_from(["attention", "estimate"]),
     calibrated=st.booleans(),
 )
 @example("a" * 300, 0.02, 0.0, 0.0, "attention", True)
 def test_words_are_in_order_and_inside(tokenizer, text, seconds, start, padding, way, calibrated):
-    audio = Audio(noise(seconds), RATE, start)
+    samples = np.pad(noise(seconds), round(padding * RATE))
+    audio = Audio(samples, RATE, start)
     ids = tuple(tokenizer.encode(text))
     slots = tokenizer.config.audio_slots(len(audio.samples) // 160)
     embeddings = np.zeros((slots, tokenizer.config.decoder.hidden_size), np.float32)
@@ -78,6 +79,7 @@ def test_words_are_in_order_and_inside(tokenizer, text, seconds, start, padding,
     times = [time for word in words for time in (word.start, word.end)]
     assert times == sorted(times)
     assert all(heard.start <= time <= heard.end for time in times)
+    assert all(word.start < word.end for word in words)
     assert all(0 < word.confidence <= 1 for word in words)
     if not padding:
         assert all(word.start < word.end for word in words)

@@ -65,7 +65,12 @@ def follows(attention: FloatArray) -> FloatArray:
 
 
 def align(
-    attention: FloatArray, level: FloatArray, slot_frames: float, starts: NDArray[np.bool_]
+    attention: FloatArray,
+    level: FloatArray,
+    slot_frames: float,
+    starts: NDArray[np.bool_],
+    *,
+    before: float = 0.0,
 ) -> IntArray:
     """Frames of each token.
 
@@ -74,6 +79,7 @@ def align(
         level: Loudness in dB, ``[frames]``, at least as many as tokens.
         slot_frames: Frames of one audio slot.
         starts: Whether a word begins with the token, so that a pause may stand before it.
+        before: Frames of the first slots that came before ``level``.
 
     Returns:
         int64 ``[tokens, 2]``: first frame and the one after the last. Every token has at least one;
@@ -84,7 +90,7 @@ def align(
         return np.empty((0, 2), np.int64)
     # Even states are pauses, odd ones tokens: pause, token 0, pause, token 1, ..., pause.
     scores = np.full((frames, 2 * tokens + 1), -np.inf)
-    scores[:, 1::2] = np.log(_between_slots(attention, frames, slot_frames) + _FLOOR).T
+    scores[:, 1::2] = np.log(_between_slots(attention, frames, slot_frames, before) + _FLOOR).T
     quiet, faded = _thresholds(level)
     silent = 1 / (1 + np.exp(np.clip((level - quiet) / _STEEP_DB, -50, 50)))
     scores[:, np.append(2 * np.flatnonzero(starts), 2 * tokens)] = np.log(
@@ -114,9 +120,12 @@ def spread(lengths: Sequence[int], level: FloatArray) -> FloatArray:
     return frames
 
 
-def _between_slots(attention: FloatArray, frames: int, slot_frames: float) -> FloatArray:
+def _between_slots(
+    attention: FloatArray, frames: int, slot_frames: float, before: float
+) -> FloatArray:
     """Attention at the middle of each frame, ``[tokens, frames]``, straight from slot to slot."""
-    place = np.clip((np.arange(frames) + 0.5) / slot_frames - 0.5, 0, attention.shape[1] - 1)
+    middles = before + np.arange(frames) + 0.5
+    place = np.clip(middles / slot_frames - 0.5, 0, attention.shape[1] - 1)
     left = np.floor(place).astype(np.int64)
     right = np.minimum(left + 1, attention.shape[1] - 1)
     part = (place - left).astype(np.float32)

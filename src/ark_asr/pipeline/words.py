@@ -77,14 +77,18 @@ class WordTimer:
 
     def _times(self, heard: Heard, spelled: Sequence[SpelledWord]) -> FloatArray:
         """Start and end of each word, ``[words, 2]``, in seconds of the recording."""
-        audio, tokens = heard.audio, len(heard.hypothesis.token_ids)
+        # Not in the silence that was added: nobody spoke there, and a word would be left no time.
+        audio = heard.audio.cut(heard.start, heard.end)
+        tokens = len(heard.hypothesis.token_ids)
         level = loudness(audio.samples, frame_count(audio.duration, tokens))
         frame = audio.duration / len(level)
         if self._engine is None:
             return audio.start + frame * spread([len(word.text) for word in spelled], level)
         starts = np.isin(np.arange(tokens), [word.first for word in spelled])
         attention = self._attention(self._engine, heard)
-        spans = align(attention, level, self._engine.slot_seconds / frame, starts)
+        before = (audio.start - heard.audio.start) / frame
+        slot_frames = self._engine.slot_seconds / frame
+        spans = align(attention, level, slot_frames, starts, before=before)
         times: FloatArray = np.array([_frames(word, spans) for word in spelled])
         return audio.start + frame * times
 
