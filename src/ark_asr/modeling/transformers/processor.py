@@ -110,7 +110,8 @@ class ArkasrProcessor(ProcessorMixin):
             conversation: One message of role ``user`` whose content is a list of parts in the order
                 the model gets them: exactly one ``{"type": "audio", "path" or "audio": source}``,
                 with ``begin_time`` and ``end_time`` in seconds if only a part of it is meant
-                (negative: not set), and ``{"type": "text", "text": words}``.
+                (negative: not set), and ``{"type": "text", "text": words}``. Sound alone gets the
+                words of training, as by `CHAT_TEMPLATE`.
             add_generation_prompt: End with the marker that asks for the answer.
             tokenize: Return tensors; else the text of each prompt, its audio as one marker.
             return_dict: Return all tensors; else ``input_ids`` alone.
@@ -241,14 +242,19 @@ class ArkasrProcessor(ProcessorMixin):
     def _prompt(self, conversation: Conversation, *, answer: bool) -> str:
         if len(conversation) != 1 or conversation[0].get("role") != "user":
             raise OptionError("a conversation is one message of role 'user'")
-        pieces = [USER]
+        pieces, words = [USER], False
         for part in conversation[0]["content"]:
             if part.get("type") == "audio":
                 pieces.append(AUDIO_PART)
-            elif part.get("type") == "text":
-                pieces.append(part["text"])
-            else:
+            elif part.get("type") != "text":
                 raise OptionError(f"a part of type {part.get('type')!r}; audio and text are known")
+            elif "<|" in part["text"]:
+                raise OptionError("text cannot hold control tokens, which begin with '<|'")
+            else:
+                words = True
+                pieces.append(part["text"])
+        if not words:
+            pieces.append(INSTRUCTION)
         return "".join([*pieces, ASSISTANT] if answer else pieces)
 
     def _load(self, part: Mapping[str, Any], rate: int | None) -> FloatArray:
