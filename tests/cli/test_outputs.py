@@ -26,6 +26,7 @@ def test_names_of_files(tmp_path):
     outputs = plan_outputs(["x/talk.one.mp3", "-"], ["srt"], tmp_path)
     assert outputs.path("x/talk.one.mp3", "srt") == tmp_path / "talk.one.srt"
     assert outputs.path("-", "srt") == tmp_path / "stdin.srt"
+    assert outputs.path("", "srt") == tmp_path / "transcript.srt"
 
 
 @pytest.mark.parametrize(

@@ -270,12 +270,12 @@ class MediaFeed:
         if not frame.format.is_planar:
             samples = samples.reshape(-1, frame.layout.nb_channels).T
         self.channels = self.channels or len(samples)
-        samples = self._chosen(samples)
-        if not (good := audible(samples)).all():
-            finite = np.isfinite(samples).all()
+        chosen = self._chosen(samples)
+        if not (good := audible(chosen)).all():
+            finite = np.isfinite(chosen).all()
             self._note(f"samples are {'far too large' if finite else 'not finite'}")
-            samples = np.where(good, samples, np.zeros((), samples.dtype))
-        mono = to_mono(to_float(samples))
+            chosen = np.where(good, chosen, np.zeros((), chosen.dtype))
+        mono = to_mono(to_float(chosen))
         second = None
         if frame.pts is not None and frame.time_base is not None:
             second = float(frame.pts * frame.time_base) + late

@@ -120,7 +120,8 @@ class Outputs:
 
 
 def _stem(source: str) -> str:
-    return "stdin" if source == STDIN else Path(source).stem
+    # A written transcript of what had no name has none either.
+    return "stdin" if source == STDIN else Path(source).stem or "transcript"
 
 
 def put(content: str | bytes) -> None:
