@@ -75,6 +75,46 @@ def test_what_is_deleted_is_not_in_the_file(store, path, how):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("how", ["end", "forget"])
+def test_what_is_deleted_is_overwritten_before_its_place_is_given_back(
+    store, path, how, monkeypatch
+):
+    held, overwrite = [], JobStore._overwrite_journal
+
+    def looking(self):
+        overwrite(self)
+        held.append({file.name: file.read_bytes() for file in path.parent.iterdir()})
+
+    monkeypatch.setattr(JobStore, "_overwrite_journal", looking)
+    size = path.stat().st_size
+    store.end("job_1", "done", 5.0) if how == "end" else store.forget("job_1")
+    before, after = held
+    assert len(before[path.name]) == size  # nothing has been cut off yet
+    assert len(after[path.name]) < size
+    for files in held:
+        assert not any(SECRET[:28] in content for content in files.values())
+
+
+def test_a_change_is_made_once_though_its_place_cannot_be_given_back(store, monkeypatch):
+    def full(_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(JobStore, "_overwrite_journal", full)
+    store.add_piece("job_1", [{"text": "a"}], 2.5, 10.0)
+    assert store.segments("job_1") == [(1, '{"text": "a"}')]
+    assert store.jobs()[0].clips == 1
+
+
+def test_what_a_killed_server_left_in_its_journal_is_overwritten(store, path):
+    store.close()
+    journal = path.with_name(f"{path.name}-journal")
+    journal.write_bytes(bytes(512) + SECRET)  # of a change that was made: its header is zeros
+    store = JobStore(path)
+    assert journal.read_bytes() == b""
+    assert store.jobs() == [job(number=1)]
+    store.close()
+
+
 def test_what_is_over_stays_so(store):
     store.end("job_1", "done", 1.0, result="{}", duration=3.0)
     store.end("job_1", "cancelled", 2.0)

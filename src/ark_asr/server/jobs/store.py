@@ -1,6 +1,7 @@
 """Where long jobs are kept: SQLite, in memory or in a file that only its owner can read.
 
-One thread at a time. In a file, what a job has no more need of is overwritten with zeros.
+One thread at a time. In a file, what a job has no more need of is overwritten with zeros, before
+its place is given back to the disk: there, and in the journal, into which SQLite copies it first.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +22,7 @@ Fields: TypeAlias = tuple[tuple[str, str], ...]
 
 _APPLICATION = 0x41524B4A  # "ARKJ"
 _VERSION = 1
+_BLOCK = 1 << 20
 # A job with which the server has ended so often without a clip of progress must be what ends it.
 _MOST_ATTEMPTS = 3
 _SCHEMA = f"""
@@ -54,6 +56,7 @@ class JobStore:
     """
 
     def __init__(self, path: Path | None = None) -> None:
+        self._journal = None if path is None else path.with_name(f"{path.name}-journal")
         try:
             if path is not None:  # before SQLite makes it for everybody to read
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -61,17 +64,17 @@ class JobStore:
                 ":memory:" if path is None else path, timeout=1, check_same_thread=False
             )
             self._open(path)
+            self._give_back()  # what was left by a server that was killed
         except (OSError, sqlite3.Error) as error:
             raise OptionError(f"{path}: cannot be used for jobs ({error})") from None
 
     def _open(self, path: Path | None) -> None:
         run = self._base.execute
         run("PRAGMA locking_mode = EXCLUSIVE")
-        # As the lock stays, the journal would as well, with what was deleted in it.
-        run("PRAGMA journal_size_limit = 0")
+        run("PRAGMA journal_mode = PERSIST")  # deleting it would leave to the disk what it holds
         run("PRAGMA secure_delete = ON")
         run("PRAGMA temp_store = MEMORY")
-        run("PRAGMA auto_vacuum = FULL")
+        run("PRAGMA auto_vacuum = INCREMENTAL")  # a full one cuts off what is not overwritten yet
         run("BEGIN EXCLUSIVE")  # whoever else has it open is found here
         if not run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             self._base.executescript(_SCHEMA)
@@ -83,6 +86,12 @@ class JobStore:
     def close(self) -> None:
         """End; what is in memory only is gone."""
         self._base.close()
+        if (
+            self._journal is not None
+            and self._journal.exists()
+            and not self._journal.stat().st_size
+        ):
+            self._journal.unlink()
 
     def add(self, job: Job, fields: Fields, upload: bytes) -> None:
         """A new job; its number is the next one, whatever it says."""
@@ -219,6 +228,27 @@ class JobStore:
         """One transaction."""
         with self._base, closing(self._base.cursor()) as cursor:
             yield cursor.execute
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """The place of what is overwritten; that of the journal once it is."""
+        # The change itself has been made. With the next one, this is tried again.
+        with suppress(sqlite3.Error, OSError):
+            self._overwrite_journal()
+            if self._base.execute("PRAGMA freelist_count").fetchone()[0]:
+                self._base.executescript("PRAGMA incremental_vacuum")  # `execute` does one page
+                self._overwrite_journal()
+
+    def _overwrite_journal(self) -> None:
+        if self._journal is not None:
+            with self._journal.open("r+b") as file:
+                left = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                while left > 0:
+                    left -= file.write(bytes(min(left, _BLOCK)))
+                file.flush()
+                os.fsync(file.fileno())
+                file.truncate(0)
 
 
 def _job(row: Sequence[Any]) -> Job:
