@@ -202,6 +202,7 @@ def refusal(folder, error=ModelFormatError):
         ("runtime_manifest.json", {"asr_block_token_id_from": "x"}, "'x', expected a whole number"),
         ("llm_kv_cpu_fp32.json", {"num_layers": 24}, "num_layers is 24, but .* 2"),
         ("llm_kv_cpu_fp32.json", {"max_total_len": 2048}, "holds 64 positions, expected 2048"),
+        ("llm_kv_cpu_fp32.json", {"max_total_len": 0}, "max_total_len is 0, expected 1 or more"),
         (
             "config.json",
             {"vocab_size": 300},

@@ -129,6 +129,10 @@ class LlmKvFolder:
         ):
             if type(found := data.get(key, 1)) is not int:
                 raise ModelFormatError(f"{where}: {key} is {found!r}, expected a whole number")
+        if (most := self.max_positions) is not None and most < 1:
+            raise ModelFormatError(
+                f"{self.numbers_file}: max_total_len is {most}, expected 1 or more"
+            )
 
     def output_ids(self, tokenizer: Tokenizer) -> IntArray:
         """Ids that may be chosen, sorted int64: neither suppressed nor blocked by the manifest."""
