@@ -109,9 +109,14 @@ def hello(root):
 
 
 @pytest.fixture
-def alone(monkeypatch):
-    """One thread for each process; vLLM's scheduler in this one, which saves a start."""
+def alone(monkeypatch, tmp_path_factory):
+    """One thread for each process; vLLM's scheduler in this one, which saves a start.
+
+    What is compiled is these tests' own: a compiler that was killed leaves an empty library in the
+    cache that all programs share.
+    """
     for name, value in (
+        ("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled")),
         ("VLLM_CPU_KVCACHE_SPACE", "1"),
         ("VLLM_CPU_OMP_THREADS_BIND", "nobind"),
         ("OMP_NUM_THREADS", "1"),
