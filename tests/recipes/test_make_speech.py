@@ -148,6 +148,21 @@ def test_lines_are_normal_and_repeatable(corpus: texts.Corpus) -> None:
     assert 0.2 < generated / len(drawn) < 0.3
 
 
+def test_single_is_the_share_of_further_lines_of_one_word(corpus: texts.Corpus) -> None:
+    rng = np.random.default_rng(1)
+    maker = lines.LineMaker(corpus, single=1.0)
+    drawn = [maker.draw(rng) for _ in range(600)]
+    assert {len(line.text.split()) for line in drawn} == {1}
+    assert 0.4 < sum(line.kind == "digits" for line in drawn) / len(drawn) < 0.6
+
+    def short(single: float) -> float:
+        rng = np.random.default_rng(2)
+        maker = lines.LineMaker(corpus, single=single)
+        return sum(len(maker.draw(rng).text.split()) == 1 for _ in range(2000)) / 2000
+
+    assert 0.15 < short(0.2) - short(0.0) < 0.25
+
+
 def test_held_out_voices_are_never_drawn_for_training() -> None:
     rng = np.random.default_rng(3)
     engines = make_speech.TRAINING_ENGINES
@@ -174,6 +189,21 @@ def test_effects_keep_the_speech_and_the_range() -> None:
         spectrum = np.abs(np.fft.rfft(heard))
         loudest = np.fft.rfftfreq(len(heard), 1 / 16_000)[spectrum[100:].argmax() + 100]
         assert loudest == pytest.approx(440, abs=2)
+
+
+def test_narrow_is_the_share_that_lost_its_highs() -> None:
+    speech = np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
+
+    def lost(seed: int, narrow: float) -> bool:
+        rng = np.random.default_rng(seed)
+        heard = effects.augment(rng, speech, [], clean=False, narrow=narrow)
+        power = np.abs(np.fft.rfft(heard)) ** 2
+        frequency = np.fft.rfftfreq(len(heard), 1 / 16_000)
+        return bool(power[frequency > 7000].mean() < 0.1 * power[frequency < 3000].mean())
+
+    # Some are noisy or coarse as well, and then have highs again.
+    assert sum(lost(seed, 1.0) for seed in range(60)) > 30
+    assert sum(lost(seed, 0.0) for seed in range(60)) < 10
 
 
 def test_noise_has_the_asked_colour() -> None:
