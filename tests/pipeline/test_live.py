@@ -288,6 +288,7 @@ def test_memory_does_not_grow(scripted):
         np.zeros(10, np.int16),
         np.zeros((2, 10), np.float32),
         np.array([0.0, np.nan], np.float32),
+        np.array([0.0, 1e30], np.float32),
     ],
 )
 def test_sound_that_is_no_sound_is_refused(scripted, bad):
