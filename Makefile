@@ -61,7 +61,7 @@ $(VLLM_VENV)/.installed: pyproject.toml $(VLLM_TESTS)/cpu_build.py
 	$(VLLM) $(VLLM_TESTS)/cpu_build.py > $(VLLM_VENV)/requirements.txt
 	$(VLLM) -m pip install --quiet --disable-pip-version-check torch==2.13.0 \
 		-r $(VLLM_VENV)/requirements.txt
-	$(VLLM) -m pip install --quiet --disable-pip-version-check -e '.[vllm]' pytest hypothesis
+	$(VLLM) -m pip install --quiet --disable-pip-version-check -e '.[vllm]' pytest pytest-timeout hypothesis
 	@touch $@
 
 $(BIN)/python:

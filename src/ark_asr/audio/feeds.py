@@ -63,6 +63,11 @@ def audible(samples: NDArray[np.generic]) -> NDArray[np.bool_]:
         return np.asarray(np.abs(samples) < _LOUDEST)
 
 
+def fault(samples: NDArray[np.generic]) -> str:
+    """What is wrong with samples of which not all are `audible`, for a message."""
+    return "far too large" if np.isfinite(samples).all() else "not finite"
+
+
 def to_float(samples: NDArray[np.generic]) -> FloatArray:
     """Integer samples to float32 within ±1 (unsigned bytes are centred); floats keep their values.
 
@@ -128,9 +133,10 @@ class ArrayFeed:
         for start, piece in self._pieces(0):
             if not (good := audible(piece).all(axis=0)).all():
                 at = int(good.argmin())
-                wrong = "far too large" if np.isfinite(piece[:, at]).all() else "not finite"
                 bad = start + at
-                raise AudioError(f"{name}: sample {bad} ({bad / rate:.2f} s) is {wrong}")
+                raise AudioError(
+                    f"{name}: sample {bad} ({bad / rate:.2f} s) is {fault(piece[:, at])}"
+                )
         check_channel(name, channel, self.channels)
         if channel is not None:
             self._channels = self._channels[channel : channel + 1]

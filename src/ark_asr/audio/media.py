@@ -19,7 +19,7 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from ark_asr.audio.damage import DamageLog, LostFrames
-from ark_asr.audio.feeds import Chunk, audible, check_channel, to_float, to_mono
+from ark_asr.audio.feeds import Chunk, audible, check_channel, fault, to_float, to_mono
 from ark_asr.audio.joined import is_joined
 from ark_asr.audio.sources import Input
 from ark_asr.errors import AudioDecodeError, AudioError
@@ -272,8 +272,7 @@ class MediaFeed:
         self.channels = self.channels or len(samples)
         chosen = self._chosen(samples)
         if not (good := audible(chosen)).all():
-            finite = np.isfinite(chosen).all()
-            self._note(f"samples are {'far too large' if finite else 'not finite'}")
+            self._note(f"samples are {fault(chosen)}")
             chosen = np.where(good, chosen, np.zeros((), chosen.dtype))
         mono = to_mono(to_float(chosen))
         second = None

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from ark_asr.audio import SAMPLE_RATE, WINDOW, ClipCutter, CutOptions, Detector
-from ark_asr.audio.feeds import audible
+from ark_asr.audio.feeds import audible, fault
 from ark_asr.decoding.text import clean
 from ark_asr.engines.base import AnyEngine
 from ark_asr.errors import AudioError, OptionError
@@ -110,8 +110,7 @@ class LiveSession:
         if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
             raise AudioError(f"live sound must be float32 [n], not {samples.dtype} {samples.shape}")
         if not audible(samples).all():
-            wrong = "far too large" if np.isfinite(samples).all() else "not finite"
-            raise AudioError(f"live sound after {self.position:.2f} s is {wrong}")
+            raise AudioError(f"live sound after {self.position:.2f} s is {fault(samples)}")
         self._waiting, self._began = waiting, self._clock()
         joined = np.concatenate([self._rest, samples.astype(np.float32, copy=False)])
         whole = len(joined) // WINDOW * WINDOW
