@@ -8,11 +8,12 @@ import logging
 import socket
 import struct
 import time
+from contextlib import suppress
 
 import numpy as np
 import openai
 import pytest
-from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
 from ark_asr.audio import load_audio
@@ -295,3 +296,45 @@ def test_sessions_are_bounded(pcm):
         first.recv(timeout=PATIENCE)
         with connect(url(served)) as second, pytest.raises(ConnectionClosedError, match="open"):
             second.recv(timeout=PATIENCE)
+
+
+def test_who_sends_nothing_keeps_no_place(pcm):
+    with serving(max_live=1, live_idle=0.5) as served:
+        heard = []
+        with connect(url(served)) as idle:
+            idle.send(pcm[:96_000])
+            heard.extend(json.loads(message) for message in until_closed(idle))
+            assert (idle.close_code, idle.close_reason) == (
+                1008,
+                "no sound came for 0.5 s; the live session is over",
+            )
+        assert finals(heard)  # what was said before is not lost
+        assert eventually(lambda: has_place(served))
+
+
+def test_an_idle_realtime_session_has_no_place_and_may_go_on(pcm):
+    with (
+        serving(max_live=1, live_idle=0.5) as served,
+        connect(url(served, "/v1/realtime")) as connection,
+    ):
+        append = {"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()}
+        for _ in range(2):
+            connection.send(json.dumps(append))
+            while (event := json.loads(connection.recv(timeout=PATIENCE)))["type"] != "error":
+                pass
+            assert event["error"]["code"] == "session_idle"
+            assert eventually(lambda: has_place(served))
+
+
+def until_closed(socket):
+    """Messages until the other side has closed, for whatever reason."""
+    with suppress(ConnectionClosed):
+        while True:
+            yield socket.recv(timeout=PATIENCE)
+
+
+def has_place(served):
+    with connect(url(served)) as socket:
+        socket.send('{"type": "end"}')
+        list(until_closed(socket))
+        return socket.close_code == 1000

@@ -84,6 +84,9 @@ MaxQueue = Annotated[
     int, typer.Option(metavar="N", help="Requests at once; more are told to come back later.")
 ]
 MaxLive = Annotated[int, typer.Option(metavar="N", help="Live sessions at once.")]
+LiveIdle = Annotated[
+    float, typer.Option(metavar="S", help="A live session without sound for so long is over.")
+]
 Jobs = Annotated[
     Path | None,
     typer.Option(
@@ -134,6 +137,7 @@ def serve(
     max_duration: MaxDuration = 14_400,
     max_queue: MaxQueue = 16,
     max_live: MaxLive = 4,
+    live_idle: LiveIdle = 300,
     jobs: Jobs = None,
     keep_results: KeepResults = 24,
     max_jobs: MaxJobs = 64,
@@ -175,6 +179,7 @@ def serve(
             max_duration=max_duration,
             max_queue=max_queue,
             max_live=max_live,
+            live_idle=live_idle,
             jobs=jobs,
             keep_results=keep_results * 3600,
             max_jobs=max_jobs,

@@ -141,10 +141,14 @@ class _Conversation:
         if self._telling is not None:
             self._telling.cancel()
             await asyncio.gather(self._telling, return_exceptions=True)
+        self._leave()
+        self._telling = None
+        self._offset, self._fed = self._offset + self._fed, 0.0
+
+    def _leave(self) -> None:
         if self._stream is not None:
             self._stream.__exit__()
-        self._stream = self._telling = None
-        self._offset, self._fed = self._offset + self._fed, 0.0
+        self._stream = None
 
     async def _tell(self, stream: Stream) -> None:
         try:
@@ -155,6 +159,7 @@ class _Conversation:
             raise
         except Exception as error:  # noqa: BLE001 - the client is told
             await self._send("error", error=_error(error))
+            self._leave()  # who does nothing with the news must not keep a place
 
     async def _utterance(self, event: LiveEvent) -> None:
         if self._item is None:

@@ -36,6 +36,7 @@ class Settings:
         max_duration: Seconds of sound of one request.
         max_queue: Requests that are here at once, waiting ones included; a client may have half.
         max_live: Live sessions that are open at once.
+        live_idle: Seconds without sound after which a live session is over.
         jobs: File in which long jobs are kept; ``None`` keeps them in memory.
         keep_results: Seconds after which a job that is over is forgotten.
         max_jobs: Long jobs that are kept at once, those that are over included; a client may have
@@ -68,6 +69,7 @@ class Settings:
     max_duration: float = 4 * 3600.0
     max_queue: int = 16
     max_live: int = 4
+    live_idle: float = 300.0
     jobs: Path | None = None
     keep_results: float = 24 * 3600.0
     max_jobs: int = 64
@@ -90,7 +92,10 @@ class Settings:
             "max_upload", "max_queue", "max_live", "batch_size", "decoder_memory", "model_memory",
             "max_jobs", "max_job_bytes", "max_new_tokens",
         }  # fmt: skip
-        seconds = {"max_duration", "timeout", "stall", "grace", "keep_results", "unload_after"}
+        seconds = {
+            "max_duration", "timeout", "stall", "grace", "keep_results", "unload_after",
+            "live_idle",
+        }  # fmt: skip
         for item in fields(self):
             value = getattr(self, item.name)
             if value is None:

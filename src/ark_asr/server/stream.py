@@ -44,6 +44,7 @@ class Stream:
         self._scheduler = service.host.scheduler
         self._metrics = service.metrics
         self._most = service.settings.max_live
+        self._idle = service.settings.live_idle
         self._options = options
         self._session: LiveSession | None = None
         self._resampler = (
@@ -77,8 +78,10 @@ class Stream:
         """More samples; a half one waits for its other byte.
 
         Raises:
-            Problem: Too much is waiting; these are not taken.
+            Problem: Too much is waiting, or the session is over; these are not taken.
         """
+        if self._ended:
+            raise self._idled()
         if self.lag + len(data) / _BYTES / self._rate > _MOST_WAITING:
             message = f"more than {_MOST_WAITING:g} s of sound are waiting"
             raise Problem(429, message, None, "too_fast")
@@ -98,9 +101,17 @@ class Stream:
 
         Raises:
             ArkError: The session cannot be begun, or the engine failed.
+            Problem: No sound came for so long that the place is needed for others; what was heard
+                before has been told.
         """
+        idle = False
         while not (self._ended and not self._waiting):
-            await self._more.wait()
+            try:
+                async with asyncio.timeout(self._idle):
+                    await self._more.wait()
+            except TimeoutError:
+                idle = True
+                self.finish()
             self._more.clear()
             while self._waiting:
                 samples = self._next()
@@ -108,6 +119,12 @@ class Stream:
                     yield event
         for event in await self._in_engine(None, 0.0):
             yield event
+        if idle:
+            raise self._idled()
+
+    def _idled(self) -> Problem:
+        message = f"no sound came for {self._idle:g} s; the live session is over"
+        return Problem(408, message, None, "session_idle")
 
     def _take(self, samples: FloatArray, *, last: bool) -> None:
         if self._resampler is not None:
