@@ -70,6 +70,45 @@ def test_nobody_can_begin_again_what_is_being_given_up():
     assert seen == ["cancelled"]
 
 
+def test_a_job_that_is_given_up_before_its_first_step_keeps_no_place():
+    async def scenario():
+        jobs = jobs_of()
+        record = await jobs.add("ann", Form((), None), wanted(b"sound"))
+        job = await jobs.get(record["id"], "ann")
+        jobs.closing = False
+        both = [asyncio.create_task(jobs._fill()), asyncio.create_task(jobs.cancel(job))]
+        await asyncio.sleep(0)
+        # The loop stands until the store has answered both: it hears of them in the same moment.
+        jobs._thread._thread.submit(lambda: None).result()
+        await asyncio.gather(*both)
+        left = dict(jobs._runs)
+        await jobs.close()
+        return left
+
+    assert asyncio.run(scenario()) == {}
+
+
+def test_a_job_that_is_deleted_while_somebody_asks_for_it_is_unknown():
+    async def scenario():
+        jobs = jobs_of()
+        record = await jobs.add("ann", Form((), None), wanted(b"sound"))
+        look = jobs._store.jobs
+
+        def looking():
+            found = look()
+            jobs._store.forget(record["id"])
+            return found
+
+        jobs._store.jobs = looking
+        before = await jobs.record(record["id"], "ann")
+        with pytest.raises(Problem) as unknown:
+            await jobs.record(record["id"], "ann")
+        await jobs.close()
+        return before["id"] == record["id"], unknown.value.code
+
+    assert asyncio.run(scenario()) == (True, "job_not_found")
+
+
 def test_a_full_disk_is_told_to_who_sends_and_waited_for_by_what_runs(
     hello, tmp_path, monkeypatch, caplog
 ):

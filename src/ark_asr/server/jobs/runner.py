@@ -133,12 +133,14 @@ class Jobs:
         for job in await self._ask(self._store.jobs):
             if (job.id, job.owner) == (name, owner):
                 return job
-        raise Problem(404, "there is no such job; it may have expired", None, "job_not_found")
+        raise _unknown()
 
     async def record(self, name: str, owner: str) -> dict[str, Any]:
         """One job of this owner, as clients see it; errors as `get`."""
-        await self.get(name, owner)
-        return next(one for one in await self.records(owner) if one["id"] == name)
+        for one in await self.records(owner):  # one look: it may be deleted before another
+            if one["id"] == name:
+                return one
+        raise _unknown()
 
     async def records(self, owner: str) -> list[dict[str, Any]]:
         """All jobs of this owner, the oldest first."""
@@ -173,6 +175,7 @@ class Jobs:
         run = self._runs.get(job.id)
         if run is not None and run.task is not None:
             await _end(run.task)
+            self._runs.pop(job.id, None)  # a task that had not begun leaves nothing by itself
         await self._fill()
 
     async def forget(self, job: Job) -> None:
@@ -216,7 +219,7 @@ class Jobs:
                 duration=found.duration,
             )  # fmt: skip
         finally:
-            del self._runs[name]
+            self._runs.pop(name, None)
         await self._fill()
 
     async def _transcribe(self, run: _Run, form: Form) -> Transcript:
@@ -291,6 +294,10 @@ def _possible(want: WantedJob, loaded: Loaded) -> Asked:
     if not want.words_if_known or loaded.times_words():
         return want.asked
     return replace(want.asked, options=replace(want.asked.options, words=False))
+
+
+def _unknown() -> Problem:
+    return Problem(404, "there is no such job; it may have expired", None, "job_not_found")
 
 
 def _full(message: str) -> Problem:
