@@ -121,6 +121,15 @@ def test_the_size_of_chunks_changes_nothing_of_real_speech(mini, numbers, size):
     assert real(mini, numbers, size) == real(mini, numbers)
 
 
+@pytest.mark.parametrize("windows", range(1, 12))
+def test_what_may_still_be_a_noise_has_no_caption(scripted, windows):
+    # A cough is followed by quiet that still counts as speech until it has lasted long enough.
+    sound = np.concatenate([silence(1), speech(windows * WINDOW / SAMPLE_RATE), silence(1)])
+    events = hear(scripted(options=LiveOptions(step=0.03))[0], sound)
+    ended = {event.utterance for event in events if event.kind == "final"}
+    assert {event.utterance for event in events if event.kind == "partial"} == ended
+
+
 def test_events_of_real_speech(mini, numbers):
     twice = np.concatenate([numbers, silence(1), numbers])
     events = real(mini, twice)

@@ -112,12 +112,12 @@ class ClipCutter:
         if self._start is None:
             return None
         tracker = self._tracker
-        spoken = sum(stretch.last - stretch.first for stretch in self._speech)
-        until = self._speech[-1].last if self._speech else self._start
-        if tracker.first is not None:
-            spoken, until = spoken + tracker.heard - tracker.first, tracker.heard
+        spoken = tracker.spoken + sum(stretch.last - stretch.first for stretch in self._speech)
         if not self._split and spoken < self._samples(self._options.min_speech):
             return None
+        until = tracker.heard
+        if tracker.first is None:
+            until = self._speech[-1].last if self._speech else self._start
         last = min(until + self._samples(self._options.pad), self._joined.samples)
         return self._audio(self._start, min(last, self._start + self._most))
 

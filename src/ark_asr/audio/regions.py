@@ -91,6 +91,13 @@ class SpeechTracker:
             return None
         return self._end(self._quiet_since)
 
+    @property
+    def spoken(self) -> int:
+        """Samples of the speech that is going on, were it to end now; 0 in silence."""
+        if self.first is None:
+            return 0
+        return (self.heard if self._quiet_since is None else self._quiet_since) - self.first
+
     def finish(self, total: int) -> Stretch | None:
         """The recording is over after ``total`` samples."""
         self.heard = total
