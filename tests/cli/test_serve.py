@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
+import threading
 
 import httpx
 import pytest
 from typer.testing import CliRunner
 
 from ark_asr.cli import app
-from ark_asr.server import deployed
+from ark_asr.errors import OptionError
+from ark_asr.server import beside, deployed
+from ports import free_port
+from programs import started
 from serving import http
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pid files need POSIX")
@@ -34,18 +37,16 @@ def program(*arguments):
 
 @pytest.fixture
 def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 def test_start_status_stop(tmp_path, port):
     where = ["--port", port, "--run-dir", tmp_path]
     assert run("status", *where).stdout == f"not running port={port}\n"
     try:
-        started = program("start", *where, "--threads", 1, "--alias", "whisper-1")
-        assert started.returncode == 0, started.stderr
-        pid = re.search(r"started pid=(\d+)", started.stdout)[1]
+        begun = program("start", *where, "--threads", 1, "--alias", "whisper-1")
+        assert begun.returncode == 0, begun.stderr
+        pid = re.search(r"started pid=(\d+)", begun.stdout)[1]
         assert http.get(f"http://127.0.0.1:{port}/health").json() == {"status": "ok"}
         assert run("status", *where).stdout == f"running pid={pid} port={port}\n"
         assert f"already running pid={pid}" in program("start", *where).stdout
@@ -70,6 +71,22 @@ def test_a_pid_that_is_left_over_is_not_ours(tmp_path, port):
     (tmp_path / f"serve-{port}.pid").write_text(str(os.getpid()))
     assert run("status", "--port", port, "--run-dir", tmp_path).exit_code == 3
     assert "not running" in run("stop", "--port", port, "--run-dir", tmp_path).stdout
+
+
+def test_who_looks_for_a_server_does_not_keep_it_from_its_start(tmp_path):
+    import fcntl
+
+    file = tmp_path / "a.pid"
+    with file.open("a+") as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        over = threading.Timer(0.1, fcntl.flock, (look, fcntl.LOCK_UN))
+        over.start()
+        with beside.locked(file) as announce:
+            announce()
+            with pytest.raises(OptionError, match="running"), beside.locked(file):
+                pass
+            assert beside.running(beside.Place(tmp_path, 1, file)) == os.getpid()
+        over.join()
 
 
 DEPLOYED = {
@@ -117,7 +134,7 @@ def heeded():
 
 def test_ctrl_c_ends_the_foreground_cleanly(port, heeded):
     command = [sys.executable, "-m", "ark_asr", "serve", "--port", str(port), "--threads", "1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with started(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr.readline() == f"ark-asr: serving at http://127.0.0.1:{port}\n"
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()

@@ -13,14 +13,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TextIO
 
 from ark_asr.errors import OptionError
 
 _PATIENCE = 0.1
+_LOOK = 0.01  # seconds; a look at the lock takes less
 _START_SECONDS = 120.0
 
 
@@ -108,8 +110,11 @@ def start(
             env=environment,
         )  # fmt: skip
     patience = time.monotonic() + _START_SECONDS
-    while (pid := running(place)) is None:
+    # Until the server has written its number, the file may hold that of an earlier life.
+    while (pid := running(place)) != process.pid:
         if process.poll() is not None or time.monotonic() > patience:
+            if pid is not None:  # another start was quicker
+                return pid
             lines = place.log_file.read_text(encoding="utf-8", errors="replace").splitlines()
             last = lines[-1].removeprefix("ark-asr: ") if lines else "it said nothing"
             raise OptionError(f"the server did not start: {last}")
@@ -129,11 +134,13 @@ def stop(place: Place, seconds: float) -> int | None:
     pid = running(place)
     if pid is None:
         return None
-    os.kill(pid, signal.SIGTERM)
+    with suppress(ProcessLookupError):  # it has ended by itself meanwhile
+        os.kill(pid, signal.SIGTERM)
     patience = time.monotonic() + seconds
     while running(place) == pid:
         if time.monotonic() > patience:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
             patience = float("inf")
         time.sleep(_PATIENCE)
     place.pid_file.unlink(missing_ok=True)
@@ -156,10 +163,8 @@ def locked(pid_file: Path) -> Iterator[Callable[[], None]]:
     except OSError as error:
         raise OptionError(f"{pid_file}: cannot be written ({error.strerror})") from None
     with file:
-        try:
-            lock.flock(file, lock.LOCK_EX | lock.LOCK_NB)
-        except BlockingIOError:
-            raise OptionError(f"{pid_file}: is that of a server that is running") from None
+        while not _taken(lock, file):
+            time.sleep(_LOOK)
         file.truncate(0)
 
         def announce() -> None:
@@ -167,6 +172,24 @@ def locked(pid_file: Path) -> Iterator[Callable[[], None]]:
             file.flush()
 
         yield announce
+
+
+def _taken(lock: ModuleType, file: TextIO) -> bool:
+    """Whether the lock is ours now; not when somebody has it who looks whether a server does.
+
+    Raises:
+        OptionError: Another server has it.
+    """
+    try:
+        lock.flock(file, lock.LOCK_EX | lock.LOCK_NB)
+    except BlockingIOError:
+        try:
+            lock.flock(file, lock.LOCK_SH | lock.LOCK_NB)
+        except BlockingIOError:
+            raise OptionError(f"{file.name}: is that of a server that is running") from None
+        lock.flock(file, lock.LOCK_UN)
+        return False
+    return True
 
 
 def _posix() -> ModuleType:
