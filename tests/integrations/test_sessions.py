@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -187,6 +188,18 @@ def test_idle_ones_are_forgotten():
     assert run(work, idle=0.05) == ["window 1 of 0.1"], "it remembered"
 
 
+def test_idle_ones_are_forgotten_also_if_each_window_has_a_loop_of_its_own(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    sessions = Sessions(Model(), most=2)
+    for name in ("a", "b"):
+        asyncio.run(sessions.hear(name, SECOND))
+    clock[0] = room.IDLE_SECONDS
+    assert texts(asyncio.run(sessions.hear("a", SECOND))) == ["window 1 of 0.1"], "it remembered"
+    assert len(sessions) == 1
+    asyncio.run(sessions.aclose())
+
+
 def test_each_window_puts_the_end_off(monkeypatch):
     async def work(sessions, model):
         loop, timers = asyncio.get_running_loop(), []
@@ -216,6 +229,15 @@ def test_the_end_brings_the_rest_and_forgets():
     assert run(work) == ("the rest", 10.0)
 
 
+def test_what_was_held_back_at_the_end_has_its_time():
+    async def work(sessions, model):
+        await sessions.hear("a", SECOND, 10.0)
+        assert await sessions.hear("a", SECOND[: RATE // 10], 10.1) == []
+        return (await sessions.finish("a"))[0].timestamp
+
+    assert run(work) == pytest.approx(10.1)
+
+
 def test_an_engine_that_fails_fails_its_caller_and_the_session_begins_anew():
     async def work(sessions, model):
         model.broken = True
@@ -225,6 +247,27 @@ def test_an_engine_that_fails_fails_its_caller_and_the_session_begins_anew():
         return texts(await sessions.hear("a", SECOND)), len(model.sessions)
 
     assert run(work) == (["window 1 of 0.1"], 2)
+
+
+def test_a_session_that_began_anew_is_not_forgotten_for_the_failure_of_the_last_one():
+    async def work(sessions, model):
+        turns = threading.Semaphore(0)
+        model.gate = SimpleNamespace(wait=turns.acquire, set=lambda: turns.release(9))
+        model.broken = True
+        failing = [asyncio.create_task(sessions.hear("a", SECOND)) for _ in range(2)]
+        await asyncio.sleep(0)
+        turns.release()
+        with pytest.raises(RuntimeError, match="bad_alloc"):
+            await failing[0]
+        model.broken = False
+        anew = asyncio.create_task(sessions.hear("a", SECOND))
+        await asyncio.sleep(0)
+        turns.release(2)
+        with pytest.raises(RuntimeError, match="bad_alloc"):
+            await failing[1]
+        return texts(await anew), len(sessions)
+
+    assert run(work) == (["window 1 of 0.1"], 1)
 
 
 def test_word_times_are_guessed_where_attention_is_not_shown():

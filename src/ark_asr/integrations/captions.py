@@ -60,8 +60,8 @@ class Captions:
 
     @property
     def position(self) -> float:
-        """Seconds of sound that have been heard."""
-        return self._live.position
+        """Seconds of sound that have come, held back or heard."""
+        return self._live.position + len(self._held) / RATE
 
     def hear(self, samples: FloatArray, *, waiting: float = 0.0) -> Caption | None:
         """The next window.

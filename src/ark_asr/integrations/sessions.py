@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -107,7 +108,8 @@ class Sessions:
         try:
             return session.take()
         except Exception:
-            self.forget(name)
+            if self._open.get(name) is session:  # and not one that has begun anew since
+                self.forget(name)
             raise
 
     async def finish(self, name: str) -> list[Shown]:
@@ -134,16 +136,20 @@ class Sessions:
         await asyncio.to_thread(self._engine.shutdown)
 
     def _session(self, name: str) -> _Session:
+        # The timers of a loop that has ended (`asyncio.run` for each window) forget nothing.
+        now = time.monotonic()
+        for other in [key for key, one in self._open.items() if now >= one.latest + self._idle]:
+            self.forget(other)
         timer = asyncio.get_running_loop().call_later(self._idle, self.forget, name)
         session = self._open.get(name)
         if session is not None:
             session.timer.cancel()
-            session.timer = timer
+            session.timer, session.latest = timer, now
             return session
         if len(self._open) >= self._most:
             timer.cancel()
             raise BusyError(f"{self._most} sessions are open already; try again when one has ended")
-        session = self._open[name] = _Session(self._begin, timer)
+        session = self._open[name] = _Session(self._begin, timer, now)
         return session
 
     def _begin(self) -> Captions:
@@ -162,10 +168,14 @@ class _Session:
 
     Attributes:
         timer: Drops it when nothing more comes.
+        latest: When its latest window came, in seconds of `time.monotonic`.
     """
 
-    def __init__(self, begin: Callable[[], Captions], timer: asyncio.TimerHandle) -> None:
+    def __init__(
+        self, begin: Callable[[], Captions], timer: asyncio.TimerHandle, now: float
+    ) -> None:
         self.timer = timer
+        self.latest = now
         self._begin = begin
         self._captions: Captions | None = None
         self._origin = 0.0  # second 0 of its sound on the sender's clock
