@@ -117,6 +117,7 @@ def segment(text, confidence, *flags):
         ([segment("press one", 0.9, "mended:loop", "retry:padded")], 0.9),
         ([segment("a", 0.9), segment("", None, "empty")], 0.45),  # speech that was not understood
         ([segment("a", 1.0 + 1e-9)], 1.0),
+        ([segment("请按一", 0.9), segment("对", 0.5)], 0.8),  # characters where there are no spaces
     ],
 )
 def test_confidence_is_honest(segments, wanted):
@@ -143,8 +144,12 @@ def test_callers_at_once_get_what_each_would_get_alone(backend, root):
 
 
 @pytest.mark.parametrize(
-    ("audio", "match"), [(b"", "empty"), (b"abc", "even"), (b"RIFF1234WAVEjunk", "bytes:")]
-)
+    ("audio", "match"),
+    [
+        (b"", "empty"), (b"abc", "even"), (b"RIFF1234WAVEjunk", "bytes:"), (None, "not NoneType"),
+        (np.zeros(16_000, np.float32), "not ndarray"),
+    ],
+)  # fmt: skip
 def test_sound_that_is_none_is_refused_without_a_path_or_a_word(backend, audio, match):
     with pytest.raises(AudioError, match=match) as caught:
         backend.transcribe(audio)

@@ -26,6 +26,18 @@ def test_half_a_sample_is_refused():
         from_pcm(b"abc")
 
 
+@pytest.mark.parametrize("data", [None, "ab", np.zeros(4, np.int16), np.zeros(4, np.float32)])
+def test_what_is_not_bytes_is_refused(data):
+    with pytest.raises(AudioError, match=f"must be bytes, not {type(data).__name__}"):
+        from_pcm(data)
+
+
+def test_all_kinds_of_bytes_are_taken():
+    values = np.arange(3, dtype="<i2")
+    for data in (values.tobytes(), bytearray(values.tobytes()), memoryview(values)):
+        assert (from_pcm(data) * 2**15).tolist() == [0, 1, 2]
+
+
 def test_rms():
     assert rms(np.empty(0, np.float32)) == 0
     assert rms(np.full(100, -0.25, np.float32)) == pytest.approx(0.25)

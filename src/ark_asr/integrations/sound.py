@@ -12,12 +12,24 @@ RATE = 16_000
 _SCALE = np.float32(2**-15)
 
 
-def from_pcm(data: bytes) -> FloatArray:
+def as_bytes(data: bytes | bytearray | memoryview) -> bytes:
+    """The same bytes.
+
+    Raises:
+        AudioError: They are none: the numbers of an array would be misread.
+    """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise AudioError(f"the audio must be bytes, not {type(data).__name__}")
+    return bytes(data)
+
+
+def from_pcm(data: bytes | bytearray | memoryview) -> FloatArray:
     """Signed 16-bit little-endian mono samples as float32 ``[n]`` within ±1.
 
     Raises:
-        AudioError: Their bytes are not an even number.
+        AudioError: They are no bytes, or not an even number of them.
     """
+    data = as_bytes(data)
     if len(data) % 2:
         raise AudioError(f"{len(data)} bytes are no 16-bit samples; their number must be even")
     return np.frombuffer(data, "<i2").astype(np.float32) * _SCALE

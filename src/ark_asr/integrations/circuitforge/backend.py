@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from ark_asr.audio.sniff import describes_itself
+from ark_asr.decoding.words import word_spans
 from ark_asr.errors import AudioError, OptionError
 from ark_asr.integrations.devices import cpu_instead
 from ark_asr.integrations.languages import language_of
-from ark_asr.integrations.sound import RATE, from_pcm
+from ark_asr.integrations.sound import RATE, as_bytes, from_pcm
 from ark_asr.models.store import languages_of, resolve
 from ark_asr.pipeline import Recognizer
 from ark_asr.types import Segment, Transcript, Trouble
@@ -134,6 +135,7 @@ class ArkSTTBackend:
             OptionError: The threshold makes no sense.
         """
         check_threshold(confidence_threshold)
+        audio = as_bytes(audio)
         if not audio:
             raise AudioError("the audio is empty (0 bytes)")
         bare = None if describes_itself(audio) else from_pcm(audio)
@@ -180,7 +182,8 @@ def _segments(transcript: Transcript) -> list[STTSegment]:
 
 def _confidence(segments: Sequence[Segment]) -> float:
     """That of all words, each of which counts the same; what was not understood counts as one."""
-    counts = [max(len(one.text.split()), 1) for one in segments]
+    # As words are counted everywhere: of a script without spaces, each character.
+    counts = [max(len(word_spans(one.text)), 1) for one in segments]
     sure = sum(_trusted(one) * count for one, count in zip(segments, counts, strict=True))
     return sure / sum(counts) if counts else 0.0
 
