@@ -73,6 +73,14 @@ def warn(pipe, order):
     pipe.send_bytes(ear.DONE)
 
 
+def murmur(pipe, order):
+    """Say now and then that it goes on, for ever."""
+    pipe.recv_bytes()
+    while True:
+        pipe.send_bytes(ear.HEARD + ear.SECOND.pack(0.0))
+        time.sleep(0.05)
+
+
 def hang(pipe, order):
     """Say the own number, and then nothing."""
     pipe.recv_bytes()

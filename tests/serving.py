@@ -46,7 +46,10 @@ class Served:
             timeout_graceful_shutdown=20,
         )  # fmt: skip
         self.server = Server(config, self.app.state.hang_up)
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self._bound]})
+        # One that does not end, in a test that failed, must not keep the whole run from its end.
+        self.thread = threading.Thread(
+            target=self.server.run, kwargs={"sockets": [self._bound]}, daemon=True
+        )
 
     @property
     def scheduler(self):
@@ -78,6 +81,13 @@ class Served:
         finally:
             go_on.set()
 
+    def at_rest(self):
+        """Whether all requests are over, their lines in the log and figures included.
+
+        A client has its answer a moment before.
+        """
+        return not self.server.server_state.tasks
+
     def answers(self, status):
         """Whether it is there, and its model as far as that."""
         try:
@@ -96,7 +106,8 @@ def serving(*, wait=True, **options):
         yield served
     finally:
         served.server.should_exit = True
-        served.thread.join()
+        served.thread.join(PATIENCE)
+    assert not served.thread.is_alive(), "the server did not end"
 
 
 def write_wav(path, samples):

@@ -34,7 +34,9 @@ def slow(served):
 
 
 @pytest.mark.parametrize("fields", [{}, {"stream": "true"}])
-def test_who_hangs_up_is_forgotten(served, talk, slow, fields):
+def test_who_hangs_up_is_forgotten(served, talk, slow, fields, monkeypatch):
+    # One clip at a time: all of them may be there before the engine takes its first batch.
+    monkeypatch.setattr(served.scheduler, "_batch_size", 1)
     with socket.create_connection(("127.0.0.1", served.port)) as connection:
         connection.sendall(request(served, talk, **fields))
         assert eventually(lambda: served.scheduler.waiting == 1)
@@ -106,6 +108,7 @@ def test_a_failure_of_our_own_is_counted_as_one(served, monkeypatch):
 
 
 def test_a_websocket_is_counted_and_logged_without_its_query(served, caplog):
+    assert eventually(served.at_rest)  # what others asked before is logged
     with (
         caplog.at_level(logging.INFO, "ark_asr"),
         pytest.raises(ConnectionClosedError),
@@ -132,8 +135,8 @@ def test_a_stop_lets_running_requests_finish(hello, recognizer):
             assert eventually(lambda: served.scheduler.waiting == 1)
             served.server.should_exit = True
             assert eventually(lambda: not served.server.servers[0].is_serving())
-        assert future.result().json()["text"] == recognizer.transcribe(hello).text
-        served.thread.join()
+        assert future.result(PATIENCE).json()["text"] == recognizer.transcribe(hello).text
+        served.thread.join(PATIENCE)
     assert served.app.state.service.host.state == "stopped"
 
 

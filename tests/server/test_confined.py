@@ -16,6 +16,7 @@ from ark_asr.errors import AudioDecodeError
 from ark_asr.server import ear, forks
 from ark_asr.server.confined import Confined
 from ark_asr.server.problems import Problem
+from programs import started
 from serving import PATIENCE, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are forked on POSIX")
@@ -87,8 +88,10 @@ def test_a_message_does_not_take_the_servers_memory():
 
 
 def test_time_without_a_message_is_bounded():
-    messages = hostile.said(hostile.hang, stall=1.0)
+    process = Confined(hostile.hang, None, "a.wav", b"upload", PATIENCE)
+    messages = process.messages(lambda: False)
     pid = int(next(messages))
+    process._stall = 1.0  # from here on: it may take longer to come to life
     with pytest.raises(AudioDecodeError, match="no sound came out of it for 1 s"):
         next(messages)
     assert gone(pid)
@@ -193,7 +196,7 @@ def test_no_room_for_a_process_is_not_the_files_fault(monkeypatch):
 def test_with_the_server_all_of_them_end(end):
     command = [sys.executable, "-c", "import hostile_decoders; hostile_decoders.main()"]
     path = {"PYTHONPATH": str(Path(hostile.__file__).parent)}
-    with subprocess.Popen(
+    with started(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | path
     ) as server:
         pids = list(map(int, server.stdout.readline().split()))

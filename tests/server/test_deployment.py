@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from websockets.sync.client import connect
 from ark_asr.audio import load_audio
 from ark_asr.cli.serve import app
 from ark_asr.server.settings import Settings
+from ports import free_port
 from serving import PATIENCE, eventually, serving
 
 ORIGIN = "https://asr.example.org"
@@ -222,7 +222,11 @@ def running(command, **environment):
         yield
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def replaced(text, changes):
@@ -230,12 +234,6 @@ def replaced(text, changes):
         assert old in text
         text = text.replace(old, new)
     return text
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def test_behind_a_proxy_a_recording_is_transcribed(proxy, hello):
@@ -310,16 +308,19 @@ def test_a_rolling_restart_costs_no_request(deploy, certificate, hello, tmp_path
 
             with ThreadPoolExecutor(3) as clients:
                 asked = [clients.submit(ask) for _ in range(3)]
-                time.sleep(1)
-                goes.server.should_exit = True
-                goes.thread.join()
-                with serving(port=goes.port):
-                    time.sleep(3)  # the proxy notices that it is back
-                    over.set()
-                    answers = [answer for future in asked for answer in future.result()]
-                    assert [a.text for a in answers if a.status_code != 200] == []
-                    assert len({answer.json()["text"] for answer in answers}) == 1
-                    # A job is found again, whoever is asked about it.
-                    for _ in range(4):
-                        job = http.post("/jobs", files=body).json()["id"]
-                        assert http.get(f"/jobs/{job}").status_code == 200
+                try:
+                    time.sleep(1)
+                    goes.server.should_exit = True
+                    goes.thread.join(PATIENCE)
+                    with serving(port=goes.port):
+                        time.sleep(3)  # the proxy notices that it is back
+                        over.set()
+                        answers = [answer for future in asked for answer in future.result()]
+                        assert [a.text for a in answers if a.status_code != 200] == []
+                        assert len({answer.json()["text"] for answer in answers}) == 1
+                        # A job is found again, whoever is asked about it.
+                        for _ in range(4):
+                            job = http.post("/jobs", files=body).json()["id"]
+                            assert http.get(f"/jobs/{job}").status_code == 200
+                finally:
+                    over.set()  # the clients are waited for, whatever went wrong

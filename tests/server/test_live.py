@@ -105,6 +105,7 @@ def hang_up(connection):
 
 
 def test_who_leaves_after_nonsense_is_no_error_of_the_server(served, caplog):
+    assert eventually(served.at_rest)  # what others said before is logged
     with served.standing(), caplog.at_level(logging.INFO):
         for _ in range(3):
             with connect(url(served)) as connection:
@@ -115,6 +116,7 @@ def test_who_leaves_after_nonsense_is_no_error_of_the_server(served, caplog):
 
 
 def test_who_leaves_after_a_commit_is_no_error_of_the_server(served, pcm, caplog):
+    assert eventually(served.at_rest)
     with caplog.at_level(logging.INFO), connect(url(served, "/v1/realtime")) as connection:
         connection.recv(timeout=PATIENCE)
         with served.standing_calls() as go_on:

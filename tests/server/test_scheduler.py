@@ -17,6 +17,7 @@ from ark_asr.server.scheduler import Scheduler
 from ark_asr.server.ticket import Ask
 from ark_asr.types import Audio, Hypothesis, TranscribeOptions
 from listener import RATE, STEP, Listener, words
+from serving import PATIENCE
 
 OPTIONS = TranscribeOptions(mend=False)
 
@@ -234,8 +235,11 @@ def test_a_long_job_takes_no_place_and_no_time_of_its_owner(model, engine):
         scheduler.start()
         await asyncio.gather(*map(said, jobs))
         # What the jobs had does not count when ann and bob share the engine.
+        both_here = threading.Event()
+        scheduler.call(lambda: both_here.wait(PATIENCE))  # else it may be through with bob before
         tickets = [ask(scheduler, "bob", 5, 6, model=model), ask(scheduler, "ann", 7, model=model)]
         assert scheduler.waiting == 2
+        both_here.set()
         await asyncio.gather(*map(said, tickets))
 
     run(model, scenario, batch_size=1, max_queue=2, per_client=1)
