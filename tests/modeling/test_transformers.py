@@ -387,6 +387,12 @@ def test_the_published_scripts_form_of_a_conversation(processor, root):
     )
 
 
+def test_what_is_none_is_not_set(processor):
+    part = {"type": "audio", "path": None, "audio": noise(1), "begin_time": None, "end_time": None}
+    inputs = processor.apply_chat_template([{"role": "user", "content": [part]}])
+    assert inputs["audio_lengths"].item() == 100
+
+
 def test_samples_at_any_rate_lists_and_tensors(processor):
     samples = noise(1)
     expected = processor.apply_chat_template(conversation(samples))["audios"]
@@ -436,6 +442,17 @@ REFUSED = [
         {},
         "text cannot hold control tokens",
     ),
+    ([], {}, "holds one message"),
+    (conversation(noise(1))[0], {}, "holds one message"),
+    (["hello"], {}, "one message of role 'user'"),
+    ([{"role": "user"}], {}, "a list of parts"),
+    ([{"role": "user", "content": "hello"}], {}, "a list of parts"),
+    ([{"role": "user", "content": [{"type": "text"}]}], {}, "needs its words"),
+    ([{"role": "user", "content": [{"type": "text", "text": 3}]}], {}, "needs its words"),
+    ([{"role": "user", "content": [{"type": "audio", "audio": None}]}], {}, "with a path or"),
+    # A negative limit would count from the end.
+    (conversation(noise(1)), {"audio_max_length": -1}, "audio_max_length is -1"),
+    (conversation(noise(1)), {"audio_max_length": 16e3}, "audio_max_length is 16000.0"),
 ]
 
 
@@ -448,6 +465,8 @@ def test_other_conversations_are_refused(processor, messages, kwargs, message):
 def test_other_prompts_and_sounds_are_refused(processor):
     with pytest.raises(OptionError, match="one recording"):
         processor(["no marker"], [noise(1)])
+    with pytest.raises(OptionError, match="one recording"):
+        processor([], [])
     with pytest.raises(OptionError, match="one recording"):
         processor(["<|audio|>", "<|audio|>"], [noise(1)])
     with pytest.raises(AudioError, match="shorter than 160 samples"):
@@ -491,6 +510,30 @@ def test_the_pipeline_takes_generation_parameters(pipe, root):
         text
         == pipe(str(root / "samples" / "hello.flac"), generate_kwargs={"max_new_tokens": 2})["text"]
     )
+
+
+def test_the_pipeline_takes_the_long_form_of_an_answer(pipe):
+    sound = noise(1)
+    assert pipe(sound, return_dict_in_generate=True) == pipe(sound)
+
+
+@pytest.mark.parametrize(
+    "recording", [{"raw": noise(1)}, {"path": "a.wav"}, {"array": None, "sampling_rate": 16_000}]
+)
+def test_the_pipeline_says_what_a_dictionary_needs(pipe, recording):
+    with pytest.raises(OptionError, match="needs 'array' and 'sampling_rate'"):
+        pipe(recording)
+
+
+def test_a_prompt_in_chunks_is_refused(tiny, processor):
+    # Each chunk would be given the sound from its beginning: the text was empty.
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    inputs = processor.apply_chat_template(conversation(noise(1)), add_generation_prompt=True)
+    with pytest.raises(OptionError, match="prefill_chunk_size"):
+        model.generate(**inputs, max_new_tokens=2, prefill_chunk_size=4)
+    model.generation_config.prefill_chunk_size = 4
+    with pytest.raises(OptionError, match="prefill_chunk_size"):
+        model.generate(**inputs, max_new_tokens=2)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from ark_asr.integrations.vllm.processing import (
     tokenizer_of,
 )
 from ark_asr.integrations.vllm.speech import Transcribes
-from ark_asr.modeling.transformers.processor import AUDIO_PART
+from ark_asr.modeling.transformers.conversation import AUDIO_PART
 
 
 @MULTIMODAL_REGISTRY.register_processor(

@@ -19,7 +19,7 @@ from ark_asr.integrations.vllm.interfaces import (
     cached_tokenizer_from_config,
 )
 from ark_asr.integrations.vllm.processing import numbers_of
-from ark_asr.modeling.transformers.processor import AUDIO_PART
+from ark_asr.modeling.transformers.conversation import AUDIO_PART
 from ark_asr.models.catalogue import catalogue
 from ark_asr.models.tokenizer import ASSISTANT, INSTRUCTION, USER
 

@@ -100,6 +100,17 @@ class ArkasrForConditionalGeneration(Qwen2ForCausalLM):
         )
         return output
 
+    def generate(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as transformers has it
+        """As of transformers.
+
+        Raises:
+            OptionError: The prompt is to be fed in chunks: each would begin with the first sound.
+        """
+        settings = kwargs.get("generation_config") or self.generation_config
+        if kwargs.get("prefill_chunk_size", getattr(settings, "prefill_chunk_size", None)):
+            raise OptionError("prefill_chunk_size: a prompt with audio is fed as a whole; leave it")
+        return super().generate(*args, **kwargs)
+
     def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
         """The inputs of one step: the audio is given with the prompt only."""
         inputs: dict[str, Any] = super().prepare_inputs_for_generation(*args, **kwargs)

@@ -76,7 +76,9 @@ class ArkasrPipeline(AutomaticSpeechRecognitionPipeline):
         """The prompt of one recording."""
         rate = self.feature_extractor.sampling_rate
         if isinstance(inputs, Mapping):
-            rate, inputs = inputs["sampling_rate"], inputs.get("raw", inputs.get("array"))
+            rate, inputs = inputs.get("sampling_rate"), inputs.get("raw", inputs.get("array"))
+            if rate is None or inputs is None:
+                raise OptionError("a recording in a dictionary needs 'array' and 'sampling_rate'")
         content = [{"type": "audio", "audio": inputs}, {"type": "text", "text": INSTRUCTION}]
         conversation = [{"role": "user", "content": content}]
         prompt = self.processor.apply_chat_template(
@@ -89,6 +91,7 @@ class ArkasrPipeline(AutomaticSpeechRecognitionPipeline):
         # Where newer releases of transformers put what they were given together with the model.
         settings = {**self._settings, **getattr(self, "_generate_kwargs", {}), **kwargs}
         answer = self.model.generate(**prompt, **settings)
+        answer = getattr(answer, "sequences", answer)  # of return_dict_in_generate
         new = answer[:, prompt["input_ids"].shape[1] :]
         return {"is_last": model_inputs["is_last"], "tokens": new}
 

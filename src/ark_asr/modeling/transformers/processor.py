@@ -1,15 +1,11 @@
-"""Conversations with audio in, what the model's ``generate`` takes out.
-
-The chat template that published checkpoints carry is not what they were trained with. The prompt is
-built here, as in `ark_asr.models.tokenizer`: user marker, audio, words, assistant marker, with no
-newline anywhere.
-"""
+"""Conversations with audio in, what the model's ``generate`` takes out."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -25,44 +21,17 @@ from transformers import (
 from ark_asr.audio import LogMel, Source, load_audio
 from ark_asr.errors import AudioError, AudioWarning, ModelFormatError, OptionError
 from ark_asr.modeling.transformers.configuration import ignore_code
-from ark_asr.models.config import FeatureConfig
-from ark_asr.models.tokenizer import (
-    ASSISTANT,
-    AUDIO,
-    BEGIN_OF_AUDIO,
-    END_OF_AUDIO,
-    INSTRUCTION,
-    USER,
+from ark_asr.modeling.transformers.conversation import (
+    CHAT_TEMPLATE,
+    Conversation,
+    audio_part,
+    prompt_of,
 )
+from ark_asr.models.config import FeatureConfig
+from ark_asr.models.tokenizer import AUDIO
 from ark_asr.types import FloatArray
 
-Conversation: TypeAlias = Sequence[Mapping[str, Any]]
 AudioSource: TypeAlias = Source | torch.Tensor | Sequence[float]
-
-# How a recording stands in a prompt; the marker becomes as many as it has audio embeddings.
-AUDIO_PART = BEGIN_OF_AUDIO + AUDIO + END_OF_AUDIO
-# The same prompt for programs that render templates; sound alone gets the instruction of training.
-# It takes the place of the one in published folders, which is not what models were trained with.
-CHAT_TEMPLATE = "".join((
-    "{%- for message in messages -%}",
-    "{%- if not loop.first or message.role != 'user' -%}",
-    "{{ raise_exception('a conversation is one message of role user') }}",
-    "{%- endif -%}",
-    USER,
-    "{%- set ns = namespace(words=false) -%}",
-    "{%- for part in message.content -%}",
-    "{%- if part.type == 'audio' -%}",
-    AUDIO_PART,
-    "{%- elif '<|' in part.text -%}",
-    "{{ raise_exception('text cannot hold control tokens') }}",
-    "{%- else -%}",
-    "{%- set ns.words = true -%}{{ part.text }}",
-    "{%- endif -%}",
-    "{%- endfor -%}",
-    f"{{%- if not ns.words -%}}{INSTRUCTION}{{%- endif -%}}",
-    "{%- endfor -%}",
-    f"{{%- if add_generation_prompt -%}}{ASSISTANT}{{%- endif -%}}",
-))  # fmt: skip
 
 _HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
@@ -110,24 +79,26 @@ class ArkasrProcessor(ProcessorMixin):
             conversation: One message of role ``user`` whose content is a list of parts in the order
                 the model gets them: exactly one ``{"type": "audio", "path" or "audio": source}``,
                 with ``begin_time`` and ``end_time`` in seconds if only a part of it is meant
-                (negative: not set), and ``{"type": "text", "text": words}``. Sound alone gets the
-                words of training, as by `CHAT_TEMPLATE`.
+                (negative or ``None``: not set), and ``{"type": "text", "text": words}``. Sound
+                alone gets the words of training, as by `CHAT_TEMPLATE`.
             add_generation_prompt: End with the marker that asks for the answer.
             tokenize: Return tensors; else the text of each prompt, its audio as one marker.
             return_dict: Return all tensors; else ``input_ids`` alone.
             **kwargs: Those of `__call__`.
 
         Raises:
-            OptionError: The conversation is of another form, or an argument is not known.
+            OptionError: The conversation is of another form.
             AudioError: The sound cannot be used.
         """
+        if not isinstance(conversation, Sequence) or not conversation:
+            raise OptionError("a conversation is a list that holds one message")
         several = not isinstance(conversation[0], Mapping)
         conversations = cast("Sequence[Conversation]", conversation if several else [conversation])
-        prompts = [self._prompt(one, answer=add_generation_prompt) for one in conversations]
+        prompts = [prompt_of(one, answer=add_generation_prompt) for one in conversations]
         if not tokenize:
             return prompts if several else prompts[0]
         rate = kwargs.get("sampling_rate")
-        audio = [self._load(_audio_part(one), rate) for one in conversations]
+        audio = [self._load(audio_part(one), rate) for one in conversations]
         inputs = self(prompts, audio, **(kwargs | {"sampling_rate": self._features.sample_rate}))
         return inputs if return_dict else cast(torch.Tensor, inputs["input_ids"])
 
@@ -169,9 +140,14 @@ class ArkasrProcessor(ProcessorMixin):
             raise OptionError("audio_padding must be 'longest' and return_tensors 'pt'")
         prompts = [text] if isinstance(text, str) else list(text)
         recordings = [audio] if isinstance(text, str) else list(cast("Sequence[Any]", audio))
-        if len(prompts) != len(recordings) or any(one.count(AUDIO) != 1 for one in prompts):
+        markers = [one.count(AUDIO) for one in prompts]
+        if not prompts or len(prompts) != len(recordings) or markers != [1] * len(prompts):
             raise OptionError(f"each prompt needs one {AUDIO} and one recording")
         limit = self._features.clip_samples if audio_max_length is None else audio_max_length
+        if not isinstance(limit, Integral) or limit < 1:
+            raise OptionError(
+                f"audio_max_length is {limit!r}; it must be a whole number, at least 1"
+            )
         mels = [
             self._log_mel(self._cut(self._samples(one, sampling_rate), limit)) for one in recordings
         ]
@@ -239,28 +215,10 @@ class ArkasrProcessor(ProcessorMixin):
         end = None if duration is None else offset + duration
         return load_audio(path, sample_rate=rate, begin=offset, end=end).samples
 
-    def _prompt(self, conversation: Conversation, *, answer: bool) -> str:
-        if len(conversation) != 1 or conversation[0].get("role") != "user":
-            raise OptionError("a conversation is one message of role 'user'")
-        pieces, words = [USER], False
-        for part in conversation[0]["content"]:
-            if part.get("type") == "audio":
-                pieces.append(AUDIO_PART)
-            elif part.get("type") != "text":
-                raise OptionError(f"a part of type {part.get('type')!r}; audio and text are known")
-            elif "<|" in part["text"]:
-                raise OptionError("text cannot hold control tokens, which begin with '<|'")
-            else:
-                words = True
-                pieces.append(part["text"])
-        if not words:
-            pieces.append(INSTRUCTION)
-        return "".join([*pieces, ASSISTANT] if answer else pieces)
-
     def _load(self, part: Mapping[str, Any], rate: int | None) -> FloatArray:
-        begin, end = part.get("begin_time", -1), part.get("end_time", -1)
+        begin, end = (-1 if at is None else at for at in map(part.get, ("begin_time", "end_time")))
         return self._samples(
-            part.get("path", part.get("audio")),
+            part["audio"] if part.get("path") is None else part["path"],
             rate,
             begin=begin if begin >= 0 else None,
             end=end if end > max(begin, 0) else None,
@@ -292,10 +250,3 @@ class ArkasrProcessor(ProcessorMixin):
                 stacklevel=3,
             )
         return samples[:limit]
-
-
-def _audio_part(conversation: Conversation) -> Mapping[str, Any]:
-    parts = [part for part in conversation[0]["content"] if part["type"] == "audio"]
-    if len(parts) != 1 or not {"path", "audio"} & parts[0].keys():
-        raise OptionError("a conversation needs one part of type 'audio' with a path or samples")
-    return cast("Mapping[str, Any]", parts[0])
