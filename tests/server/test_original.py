@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 
+import av
+import numpy as np
 import pytest
 
+from ark_asr.audio import load_audio
 from serving import http, serving
 
 
@@ -32,6 +36,55 @@ def test_asr_by_curl(served, hello, recognizer):
         "max_new_tokens": 256, "temperature": 0.0, "top_p": 1.0, "top_k": -1,
         "repetition_penalty": 1.0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("route", "fields"),
+    [
+        ("/asr", ["max_new_tokens=64"]),
+        ("/v1/audio/transcriptions", ["model=ark-asr"]),
+    ],
+)
+def test_lines_of_its_guide(served, hello, recognizer, tmp_path, route, fields):
+    """As they are written there: its name is no model's here, and its file lies in a folder."""
+    (tmp_path / "assets").mkdir()
+    shutil.copy(hello, tmp_path / "assets" / "libai.wav")
+    sent = [part for field in ["file=@assets/libai.wav", *fields] for part in ("-F", field)]
+    done = subprocess.run(
+        ["curl", "-sS", "-X", "POST", f"{served.url}{route}", *sent],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["text"] == recognizer.transcribe(hello).text
+
+
+@pytest.fixture(scope="module")
+def recorded(hello, tmp_path_factory):
+    """What a browser's recorder makes of somebody speaking."""
+    path = tmp_path_factory.mktemp("microphone") / "microphone.webm"
+    sound = load_audio(hello, sample_rate=48_000).samples
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libopus", rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(sound[np.newaxis], "flt", "mono")
+        frame.sample_rate = 48_000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("route", "fields"),
+    [
+        ("/asr", {"begin_time": "-1", "end_time": "-1", "max_new_tokens": "256"}),
+        ("/v1/audio/transcriptions", {"model": "ark-asr", "max_new_tokens": "256"}),
+    ],
+)
+def test_requests_of_its_page(served, recorded, recognizer, route, fields):
+    """A recording of the microphone, with every field; of its samplings the deterministic one."""
+    neutral = {"temperature": "0", "top_p": "1", "top_k": "-1", "repetition_penalty": "1"}
+    files = {"file": ("microphone.webm", recorded.read_bytes(), "audio/webm;codecs=opus")}
+    answer = http.post(f"{served.url}{route}", data={**fields, **neutral}, files=files)
+    assert answer.status_code == 200
+    assert answer.json()["text"] == recognizer.transcribe(recorded).text != ""
 
 
 def test_asr_of_a_part(served, talk):

@@ -26,6 +26,8 @@ from ark_asr.server.settings import Settings
 from ark_asr.types import TranscribeOptions
 
 State: TypeAlias = Literal["unloaded", "loading", "ready", "failed", "stopped"]
+# What the models' first service was asked for, by the lines of its guide and by its page.
+_FIRST_SERVICE = "ark-asr"
 _SCRIBES = 16
 _LEAST_LOOK, _MOST_LOOK = 0.05, 30.0
 _log = logging.getLogger(__name__)
@@ -159,7 +161,7 @@ class Host:
         return {**named, **dict.fromkeys(self.aliases, self.first)}
 
     def find(self, name: str | None) -> Model:
-        """A model by name; nothing means the first.
+        """A model by name; nothing means the first, and so does `_FIRST_SERVICE`.
 
         Raises:
             Problem: 404: there is none.
@@ -168,6 +170,8 @@ class Host:
             return self.first
         models = self.models()
         if name not in models:
+            if name == _FIRST_SERVICE:
+                return self.first
             message = f"there is no model {name!r} here; take one of: {', '.join(models)}"
             raise Problem(404, message, "model", "model_not_found")
         return models[name]
