@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import wave
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ark_asr.batch.manifests import read_manifest
 from ark_asr.corpora.kaldi import read_kaldi
 from ark_asr.corpora.wishes import Wishes
 from ark_asr.errors import OptionError
@@ -191,6 +193,32 @@ ROWS = [
     {"audio": {"bytes": sound_bytes(20), "path": None}, "sentence": None, "speaker_id": None,
      "score": 0.5, "ok": False, "list": []},
 ]  # fmt: skip
+
+
+def test_a_name_in_an_old_encoding_is_left_out_and_said(data, tmp_path):
+    corpus = tmp_path / "set"
+    wav(corpus / "a.wav", 10)
+    old = os.fsencode(corpus) + b"/\xdcbung.wav"
+    try:
+        with open(old, "wb") as file:  # noqa: PTH123 - a path of bytes
+            file.write((corpus / "a.wav").read_bytes())
+    except OSError:
+        pytest.skip("this file system has names of text only")
+    rows, said = made(data, corpus, code=1)
+    assert [row["audio"] for row in rows] == ["set/a.wav"]
+    assert "bung.wav: its name or text holds a value that JSON cannot" in said
+    with pytest.raises(OptionError, match=r"its name holds .*; rename it"):
+        read_manifest(str(corpus))
+
+
+def test_a_speaker_that_is_a_structure_is_nobodys_name(data, tmp_path):
+    arrow = pytest.importorskip("pyarrow", reason="the extra 'files' is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    row = {"audio": ROWS[0]["audio"], "text": "one", "speaker": {"id": 3}, "speaker_id": 4}
+    (tmp_path / "hf").mkdir()
+    parquet.write_table(arrow.Table.from_pylist([row]), tmp_path / "hf" / "train.parquet")
+    (found,), _ = made(data, tmp_path / "hf")
+    assert found["speaker"] == "4"
 
 
 @pytest.mark.parametrize("form", ["parquet", "saved", "saved in parts"])

@@ -20,7 +20,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ark_asr.batch.places import beneath, exists, is_remote, join, matching, open_read, parent
-from ark_asr.batch.records import Fields, Record, parse_json, parse_record
+from ark_asr.batch.records import Fields, Record, check_values, parse_json, parse_record
 from ark_asr.errors import ManifestError, MissingExtraError, OptionError
 
 STDIN = "-"
@@ -163,6 +163,11 @@ def _is_pattern(source: str) -> bool:
 def _of_folder(folder: str, paths: Sequence[str]) -> list[Record]:
     if not paths:
         raise OptionError(f"{folder}: has no recordings in it")
+    for path in paths:  # names in an old encoding cannot be written down
+        try:
+            check_values(path)
+        except OptionError as error:
+            raise OptionError(f"{path}: its name {error}; rename it") from None
     return [Record(number, path, path, "", -1.0, -1.0) for number, path in enumerate(paths, 1)]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ark_asr.batch.records import Record
+from ark_asr.batch.records import Record, check_values
 from ark_asr.corpora.manifest import seconds_of, with_field
 from ark_asr.corpora.sound import all_sounds, measure
-from ark_asr.errors import AudioError
+from ark_asr.errors import AudioError, OptionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,11 @@ def build(
         progress(number)
         if isinstance(seconds, AudioError):
             unreadable.append((record, str(seconds)))
+            continue
+        try:
+            check_values([record.path, record.text, record.extra])
+        except OptionError as error:  # such as a file name in an old encoding
+            unreadable.append((record, f"{record.path}: its name or text {error}"))
             continue
         kept = with_field(record, "duration", round(seconds, 3))
         if language is not None and record.field("language") is None:

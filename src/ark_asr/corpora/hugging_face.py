@@ -102,7 +102,8 @@ def _record(row: Mapping[str, Any], path: Path, split: str, number: int, wishes:
     if text is None or not isinstance(row.get(text) or "", str):
         raise OptionError(f"{path}: has no column of transcripts; say which with --text-field "
                           f"({', '.join(row)})")  # fmt: skip
-    speaker = next((key for key in _SPEAKER if row.get(key) not in {None, ""}), None)
+    # It may be a structure of its own, which is nobody's name.
+    speaker = next((key for key in _SPEAKER if _is_plain(row.get(key)) and row[key] != ""), None)
     used = {audio, text, speaker, "speaker", "split"}
     extra = [(key, value) for key, value in row.items() if key not in used and _is_plain(value)]
     sound = _sound(row[audio], path, split, number, wishes)
