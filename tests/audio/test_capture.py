@@ -82,7 +82,7 @@ def test_the_pump_knows_what_is_waiting():
         go_on.set()
 
     with Pump(blocks()) as pump:
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         assert [waiting for _, waiting in pump] == [0.5, 0.0]
 
 

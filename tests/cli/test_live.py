@@ -20,6 +20,7 @@ from ark_asr.audio import load_audio
 from ark_asr.cli import app
 from ark_asr.cli.captions import Screen, loudness, meter
 from ark_asr.types import LiveEvent, LiveOptions
+from programs import started
 
 
 def run(*arguments, stdin=None):
@@ -124,13 +125,12 @@ def test_a_full_disk_is_one_line(hello):
 
 def test_ctrl_c_ends_with_what_was_said(hello):
     pcm = (load_audio(hello).samples * 32767).astype("<i2").tobytes()
-    process = subprocess.Popen(
+    with started(
         [sys.executable, "-m", "ark_asr", "live", "-", "--json"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-    with process:
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -141,7 +141,7 @@ def test_ctrl_c_ends_with_what_was_said(hello):
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read().splitlines()
         said = process.stderr.read()
-        assert (process.wait(30), said) == (0, b"ark-asr: stopped\n")
+        assert (process.wait(60), said) == (0, b"ark-asr: stopped\n")
     assert json.loads(rest[-1])["kind"] == "final"
 
 

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 from ark_asr.audio import SAMPLE_RATE, load_audio
 from ark_asr.cli import app
+from programs import started
 
 SAID = "there was a light in the window of the house"
 # Sinks by what their monitor is called as a microphone: Hz and channels.
@@ -117,10 +118,14 @@ class Hall:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self.until(lambda: len(self.listed("sinks")) == len(SINKS))
+        try:
+            self.until(lambda: len(self.listed("sinks")) == len(SINKS))
+        except BaseException:
+            self.process.kill()
+            raise
 
     def until(self, done):
-        for _ in range(300):
+        for _ in range(600):
             if done():
                 return
             time.sleep(0.1)
@@ -134,7 +139,7 @@ class Hall:
         return answer.stdout.splitlines()
 
     def live(self, *arguments):
-        return subprocess.Popen(
+        return started(
             [sys.executable, "-m", "ark_asr", "live", "--threads", "1", *arguments],
             env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

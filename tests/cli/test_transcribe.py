@@ -18,6 +18,7 @@ from ark_asr.cli import app
 from ark_asr.engines.scripted import ScriptedEngine
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.writers import FORMATS
+from programs import started
 
 
 class Stubborn(ScriptedEngine):
@@ -244,7 +245,7 @@ from ark_asr.writers import FORMATS
 class Slow(ScriptedEngine):
     def embed_audio(self, mels):
         print("listening", file=sys.stderr, flush=True)
-        time.sleep(60)
+        time.sleep(3600)
 
 tokenizer = Tokenizer.load(sys.argv.pop(1))
 model = Recognizer(Slow(tokenizer.config, []), tokenizer, "slow")
@@ -267,7 +268,7 @@ def test_a_real_ctrl_c(one, tmp_path, byte_checkpoint):
         "-o",
         out,
     ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with started(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr.readline() == "listening\n"
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
@@ -380,12 +381,11 @@ def test_hot_words_and_an_instruction_reach_the_road(program, tmp_path, monkeypa
 
 def test_who_stops_reading_ends_it_without_a_word(root):
     sample = str(root / "samples" / "hello.flac")
-    process = subprocess.Popen(
+    with started(
         [sys.executable, "-m", "ark_asr", "transcribe", sample, "nothing.flac"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    process.stdout.close()
-    _, errors = process.communicate(timeout=300)
+    ) as process:
+        process.stdout.close()
+        _, errors = process.communicate(timeout=300)
     assert (errors, process.returncode) == (b"", 1)

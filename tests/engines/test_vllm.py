@@ -17,7 +17,7 @@ from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.types import Audio
 
 RATE = 16_000
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Pretended:

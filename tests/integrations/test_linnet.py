@@ -250,10 +250,15 @@ def test_the_command_serves_and_ends(talk):
             assert ready(client).get("/health").json()["models"] == {"stt": "ready"}
             windows = cf_facts.windows(talk[: 4 * RATE], 1.0)
             bodies = [cf_facts.classify_request(window, 1.0, "s") for window in windows]
-            answers = [client.post("/classify", json=body).json() for body in bodies]
-            assert any(answer["events"] for answer in answers)
+            silence = cf_facts.classify_request(bytes(8), 1.0, "s")
+            # On a busy machine they come with the answer to a later window.
+            for body in [*bodies, *[silence] * 50]:
+                if client.post("/classify", json=body).raise_for_status().json()["events"]:
+                    break
+            else:
+                raise AssertionError("no window has an event")
         process.terminate()
-        assert process.wait(60) in (0, -15)
+        assert process.wait(120) in (0, -15)
     finally:
         process.kill()
         process.communicate()

@@ -248,7 +248,7 @@ def test_shards_whose_names_are_not_known(server, write_catalogue, make_row):
 
 
 def test_a_stalled_server(server, tiny, monkeypatch, published):
-    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "0.2")
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "1")
     server.trouble[WEIGHTS] = Trouble(stalls=1)
     folder = pull.pull(tiny)
     assert (folder / WEIGHTS).read_bytes() == published[WEIGHTS]

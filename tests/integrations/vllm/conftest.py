@@ -18,6 +18,7 @@ import pytest
 from ark_asr.audio import load_audio
 from ark_asr.engines.base import Ask
 from ark_asr.types import Audio
+from ports import free_port
 
 _WAIT = 400  # seconds; a busy machine of two cores needs about a hundred
 
@@ -61,9 +62,7 @@ def published(checkpoint, tmp_path_factory):
 @pytest.fixture(scope="session")
 def server(published, tmp_path_factory):
     """Plain ``vllm serve FOLDER``, in float32 so that words can be compared exactly."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     program = Path(sys.executable).with_name("vllm")
     log = tmp_path_factory.mktemp("vllm") / "log"
     options = ("--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from ark_asr.engines.torch import TorchEngine
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.pipeline import Recognizer
 from ark_asr.types import TranscribeOptions
+from ports import free_port
 
 ALONE = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -51,9 +51,7 @@ def expected(checkpoint):
 @pytest.fixture(scope="module")
 def variables(checkpoint, tmp_path_factory):
     """Those of the deploy script."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     return {
         "MODEL": str(checkpoint), "PORT": str(port), "MAX_NUM_SEQS": "4", "MAX_MODEL_LEN": "512",
         "MAX_NEW_TOKENS": "150", "RUN_DIR": str(tmp_path_factory.mktemp("run")),
