@@ -9,7 +9,7 @@ import ark_asr
 from ark_asr.audio import load_audio
 from ark_asr.engines.base import Ask, Writer
 from ark_asr.engines.torch_writer import TorchWriter
-from ark_asr.errors import ModelFormatError, OptionError
+from ark_asr.errors import ModelError, ModelFormatError, OptionError
 from ark_asr.types import Audio, TranscribeOptions
 
 RATE = 16_000
@@ -92,6 +92,15 @@ def test_who_leaves_keeps_what_there_is_and_disturbs_nobody(writer, asks):
     assert [found[i].token_ids for i in (0, 2)] == [whole[i].token_ids for i in (0, 2)]
     assert writer.write(asks, [lambda: True] * 3)[0].stop == "cancelled"
     assert writer.write([], []) == []
+
+
+def test_numbers_that_are_not_finite_are_no_text(checkpoint, asks):
+    # As on the host: the first id of all with a probability of NaN was taken for an answer.
+    writer = TorchWriter.load(checkpoint, "cpu", threads=1)
+    writer.model.model.norm.weight.data.fill_(np.nan)
+    with pytest.raises(ModelError, match="not finite; try a higher precision"):
+        writer.write(asks[:1], [never])
+    writer.close()
 
 
 def test_what_is_not_there_is_one_line(checkpoint):

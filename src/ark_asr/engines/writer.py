@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,8 +54,14 @@ class CheckpointWriter:
     def hypothesis(
         self, token_ids: Sequence[int], logprobs: Sequence[float], stop: StopReason
     ) -> Hypothesis:
-        """An answer without the id that ended it."""
+        """An answer without the id that ended it.
+
+        Raises:
+            ModelError: Probabilities that are not finite, as of a precision that is too low.
+        """
         kept = len(token_ids)
+        if not all(map(math.isfinite, logprobs)):
+            raise ModelError("the model's logits are not finite; try a higher precision")
         if kept and token_ids[-1] in self.tokenizer.stop_ids:
             kept, stop = kept - 1, "end"
         return Hypothesis(tuple(token_ids[:kept]), tuple(logprobs[:kept]), stop)
