@@ -23,6 +23,7 @@ from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.training.bridge import Bridge
 from ark_asr.training.divergence import NEVER
 from ark_asr.training.teachers import load_teacher
+from ark_asr.training.teachers import server as server_teacher
 from ark_asr.training.teachers.ark import ArkTeacher, ark_vocabulary
 from ark_asr.training.teachers.config import TeacherConfig
 from ark_asr.training.teachers.qwen3_asr import Qwen3AsrTeacher
@@ -132,6 +133,11 @@ class Desk(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append((self.path, dict(self.headers), body))
+        if self.server.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", self.server.elsewhere)
+            self.end_headers()
+            return
         if self.server.failures:
             self.server.failures -= 1
             self.send_error(503)
@@ -139,8 +145,11 @@ class Desk(http.server.BaseHTTPRequestHandler):
         answer = self.server.spoil(self.answer(body))
         data = json.dumps(answer).encode()
         self.send_response(200)
+        self.send_header("Content-Length", str(len(data) + self.server.missing))
         self.end_headers()
         self.wfile.write(data)
+        if self.server.missing:
+            self.server.missing -= 1
 
     def answer(self, body):
         sent = body["messages"][0]["content"][0]["input_audio"]
@@ -167,6 +176,10 @@ class Desk(http.server.BaseHTTPRequestHandler):
             "choices": [{"logprobs": {"content": content}}],
         }
 
+    def do_GET(self):
+        self.server.asked.append((self.path, dict(self.headers), None))
+        self.send_error(404)
+
     def log_message(self, *args):
         """Nothing on the screen."""
 
@@ -175,6 +188,7 @@ class Desk(http.server.BaseHTTPRequestHandler):
 def desk(ark):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Desk)
     server.teacher, server.asked, server.failures = ark, [], 0
+    server.missing, server.elsewhere = 0, ""
     server.spoil = lambda answer: answer
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -230,6 +244,27 @@ def test_a_server_that_says_something_else(desk, tmp_path, spoil, says):
     teacher = ask(desk, tmp_path)
     with pytest.raises(ModelError, match=says):
         teacher.score(SOUNDS[:1], [teacher.encode("a bad cab")])
+
+
+def test_an_answer_that_is_cut_short_is_asked_for_again(desk, tmp_path, monkeypatch):
+    monkeypatch.setattr(server_teacher, "_FIRST_PAUSE", 0.0)
+    teacher = ask(desk, tmp_path)
+    desk.missing = 2
+    (scores,) = teacher.score(SOUNDS[:1], [teacher.encode("a")])
+    assert len(scores.logits) == 2
+    assert len(desk.asked) == 3
+    desk.missing = 9
+    with pytest.raises(ModelError, match=r"no answer .*IncompleteRead"):
+        teacher.score(SOUNDS[:1], [teacher.encode("a")])
+
+
+def test_key_and_sound_do_not_follow_a_server_elsewhere(desk, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEACHER_KEY", "secret")
+    teacher = ask(desk, tmp_path, key_variable="TEACHER_KEY")
+    desk.elsewhere = f"http://127.0.0.1:{desk.server_port}/other"
+    with pytest.raises(ModelError, match="refused with 302"):
+        teacher.score(SOUNDS[:1], [[1]])
+    assert [path for path, _, _ in desk.asked] == ["/v1/chat/completions"]
 
 
 def test_a_server_that_is_not_there(desk, tmp_path):

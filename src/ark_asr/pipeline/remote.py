@@ -25,7 +25,7 @@ class RefusedError(ModelError):
     """The server refuses this recording; it may take the next."""
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
+class Stay(urllib.request.HTTPRedirectHandler):
     """Follows nobody: a recording and the key of its server are not for another one."""
 
     def redirect_request(self, *_: object) -> None:
@@ -55,7 +55,7 @@ class TranscriptionServer:
             raise OptionError(f"{address}: is no address like http://127.0.0.1:8000/v1#model")
         self.url = url.rstrip("/").removesuffix(_PATH) + _PATH
         self._key_variable = key_variable
-        self._opener = urllib.request.build_opener(_Stay())
+        self._opener = urllib.request.build_opener(Stay())
 
     def ask(self, samples: FloatArray, rate: int, fields: Mapping[str, str]) -> Any:  # noqa: ANN401
         """The server's answer, as JSON.

@@ -7,8 +7,10 @@ the one behind it. A server shows its likeliest ids only; see ``Scores.token_ids
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -22,6 +24,7 @@ from tokenizers import Tokenizer as RawTokenizer
 from ark_asr.audio.wav import wav_bytes
 from ark_asr.errors import ModelError, OptionError
 from ark_asr.models.tokenizer import read_tokenizer
+from ark_asr.pipeline.remote import Stay
 from ark_asr.training.divergence import NEVER
 from ark_asr.training.teachers.base import Scores
 from ark_asr.training.teachers.config import TeacherConfig
@@ -30,6 +33,7 @@ from ark_asr.types import FloatArray
 
 _AT_ONCE = 8
 _ATTEMPTS = 3
+_FIRST_PAUSE = 0.5  # seconds; a server that is started again is not there at once
 _ENDS = ("<|im_end|>", "<|endoftext|>", "</s>")
 
 
@@ -46,6 +50,7 @@ class ServerTeacher:
 
     def __init__(self, config: TeacherConfig, raw: RawTokenizer, key: str = "") -> None:
         self.config, self.raw, self._key = config, raw, key
+        self._opener = urllib.request.build_opener(Stay())
         self.lead = config.lead.encode()
         ends = [id_ for token in _ENDS if (id_ := raw.token_to_id(token)) is not None]
         self.vocabulary = Vocabulary.read(raw, raw.get_vocab_size(), end_ids=ends)
@@ -133,16 +138,17 @@ class ServerTeacher:
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with urllib.request.urlopen(request, timeout=self.config.timeout) as reply:  # noqa: S310
+                with self._opener.open(request, timeout=self.config.timeout) as reply:
                     answer: dict[str, Any] = json.load(reply)
                     return answer
             except urllib.error.HTTPError as error:
                 said = error.read(500).decode(errors="replace").strip()
                 if error.code < 500 or attempt == _ATTEMPTS:
                     raise ModelError(f"{url}: refused with {error.code} ({said})") from None
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 if attempt == _ATTEMPTS:
                     raise ModelError(f"{url}: no answer ({error})") from None
+            time.sleep(_FIRST_PAUSE * 2 ** (attempt - 1))
         raise AssertionError("unreachable")
 
 
