@@ -66,3 +66,49 @@ def test_rows_that_belong_together_are_in_one_set(root, tmp_path, monkeypatch):
     assert {row["audio"] for found in sets.values() for row in found} == {
         f"../../{n}.wav" for n in range(7)
     }
+
+
+def lines(tmp_path, *rows):
+    path = tmp_path / "all.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*map(json.dumps, rows), ""]).encode())
+    return path
+
+
+@pytest.mark.parametrize("count", range(3, 9))
+def test_of_few_recordings_no_set_is_empty(root, tmp_path, monkeypatch, capsys, count):
+    given = [
+        {"audio": f"{n % count}.wav", "text": "x", "begin_time": n, "end_time": n + 3}
+        for n in range(40)
+    ]
+    split(root, monkeypatch, lines(tmp_path, *given), tmp_path)
+    sets = [rows(tmp_path / f"{name}.jsonl") for name in ("train", "dev", "test")]
+    assert all(sets)
+    assert sum(len({row["audio"] for row in found}) for found in sets) == count
+    assert sum(
+        float(line.split(", ")[1].split()[0])
+        for line in capsys.readouterr().out.split("\n")
+        if line
+    ) == pytest.approx(2.0, abs=0.16)  # 40 x 3 s, in tenths of a minute
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"audio": "a.wav", "text": "x"}, "1 different audio: too few for dev and test"),
+        ({"text": "x"}, "all.jsonl:1: has no 'audio'"),
+        ([], "all.jsonl:1: not a JSON object"),
+    ],
+)
+def test_what_cannot_be_divided_is_said(root, tmp_path, monkeypatch, row, says):
+    with pytest.raises(SystemExit, match=says):
+        split(root, monkeypatch, lines(tmp_path, row), tmp_path / "sets")
+    assert not (tmp_path / "sets").exists()
+
+
+def test_addresses_stay_what_they_are(root, tmp_path, monkeypatch):
+    given = [{"audio": f"s3://bucket/{n}.wav", "text": "x", "duration": 1} for n in range(9)]
+    split(root, monkeypatch, lines(tmp_path, *given), tmp_path / "sets")
+    found = [
+        row for name in ("train", "dev", "test") for row in rows(tmp_path / f"sets/{name}.jsonl")
+    ]
+    assert sorted(row["audio"] for row in found) == [row["audio"] for row in given]
