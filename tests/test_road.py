@@ -15,7 +15,7 @@ from ark_asr.engines import load_engine
 from ark_asr.models.package import verify_package
 from ark_asr.models.store import resolve
 from ark_asr.models.tokenizer import Tokenizer
-from ark_asr.training.data import read_manifest
+from ark_asr.training.rows import read_manifest
 from ark_asr.training.validate import plain, score, transcribe_rows
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ark_asr.training.data import read_manifest, read_samples
+from ark_asr.training.rows import read_manifest, read_samples
 
 RATE = 16_000
 

@@ -17,7 +17,7 @@ from ark_asr import load
 from ark_asr.engines import load_engine
 from ark_asr.models.store import resolve
 from ark_asr.models.tokenizer import Tokenizer
-from ark_asr.training.data import Row, read_manifest
+from ark_asr.training.rows import Row, read_manifest
 from ark_asr.training.validate import Score, score, transcribe_rows
 from ark_asr.types import TranscribeOptions
 

@@ -24,7 +24,7 @@ from ark_asr import load
 from ark_asr.engines.torch import TorchEngine
 from ark_asr.evaluation.intervals import difference, interval
 from ark_asr.models.tokenizer import Tokenizer
-from ark_asr.training.data import Row, read_manifest
+from ark_asr.training.rows import Row, read_manifest
 from ark_asr.training.validate import plain, transcribe_rows
 from ark_asr.types import TranscribeOptions
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tones
-from ark_asr.training.data import read_manifest, read_samples
+from ark_asr.training.rows import read_manifest, read_samples
 
 
 @pytest.fixture

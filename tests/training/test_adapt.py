@@ -12,6 +12,7 @@ import checkpoints
 import tones
 from ark_asr.errors import OptionError, TrainingError
 from ark_asr.modeling.model import ArkForConditionalGeneration
+from ark_asr.models.config import ModelConfig
 from ark_asr.training import checkpoint, lora, supervised
 from ark_asr.training.average import MovingAverage, average_checkpoints
 from ark_asr.training.config import AdaptConfig, TrainConfig
@@ -187,6 +188,12 @@ def test_a_run_that_gets_no_better_ends(material, tmp_path, capsys):
 def test_lora_needs_weights(material, tmp_path):
     with pytest.raises(OptionError, match="has no weights"):
         begin(adapt(material, tmp_path / "run", rank=2, start=f"'{material / 'start'}'"))
+
+
+def test_corrections_of_no_layer_are_refused(material):
+    model = ArkForConditionalGeneration(ModelConfig.load(material / "weights"))
+    with pytest.raises(OptionError, match="names no layer"):
+        lora.choose(model, AdaptConfig(rank=2, layers=("qproj",)), 1)
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,9 @@ from ark_asr.errors import OptionError
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.training.augment import change_sound, mask_mel
 from ark_asr.training.config import AugmentConfig, DataConfig, Source, TrainConfig
-from ark_asr.training.data import (
-    IGNORED,
-    Row,
-    collate,
-    read_manifest,
-    read_samples,
-)
+from ark_asr.training.data import IGNORED, collate
 from ark_asr.training.order import gather_rows, plan
+from ark_asr.training.rows import Row, read_manifest, read_samples
 
 
 def row(seconds, name="a.wav"):
@@ -63,7 +58,7 @@ def test_short_clips_come_first_while_the_ramp_lasts():
         ("{", "not a usable row"),
         ("[]", "not a usable row"),
         ('{"audio": "a.wav"}', "duration"),
-        ('{"audio": "a.wav", "text": "x", "begin_time": 2, "end_time": 1}', "duration"),
+        ('{"audio": "a.wav", "text": "x", "begin_time": 2, "end_time": 1}', "after"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, line, says):

@@ -13,7 +13,7 @@ import pytest
 import tones
 from ark_asr.errors import OptionError
 from ark_asr.training import places, supervised
-from ark_asr.training.data import read_manifest, read_samples
+from ark_asr.training.rows import read_manifest, read_samples
 from ark_asr.training.shards import index, pack
 
 
@@ -135,3 +135,39 @@ def test_a_file_that_ends_too_early(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"1234")
     with pytest.raises(OSError, match="ends before byte 6"):
         places.read_bytes(str(tmp_path / "a.tar"), (2, 4))
+
+
+def test_a_store_that_cuts_a_shard_short_is_named(memory):
+    memory.pipe_file("/bucket/a.tar", b"1234")
+    with pytest.raises(OSError, match="ends before byte 6"):
+        places.read_bytes("memory://bucket/a.tar", (2, 4))
+
+
+def test_a_recording_without_a_suffix_is_packed(material, tmp_path):
+    (tmp_path / "recording").write_bytes((material / "tones.wav").read_bytes())
+    row = {"audio": "recording", "text": "x", "duration": 30}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row))
+    assert pack(str(tmp_path / "m.jsonl"), tmp_path / "shards") == 1
+    (packed,) = read_manifest(tmp_path / "shards" / "manifest.jsonl")
+    assert len(read_samples(packed, 16_000)) > 100_000
+    (tmp_path / "m.jsonl").write_text("")
+    with pytest.raises(OptionError, match="has no rows"):
+        pack(str(tmp_path / "m.jsonl"), tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.json", b'{"text": null}', "a has no transcript"),  # it was learnt as the word None
+        ("a.txt", "grün".encode("latin-1"), "a has no transcript"),
+        ("a.txt", b"x", r"x\.tar: a\.wav cannot be used"),
+    ],
+)
+def test_a_damaged_member_is_named(tmp_path, name, content, says):
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for member, data in (("a.wav", b"RIFFdamaged"), (name, content)):
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    with pytest.raises(OptionError, match=says):
+        index([tmp_path / "x.tar"], tmp_path / "m.jsonl")

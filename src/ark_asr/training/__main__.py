@@ -26,6 +26,9 @@ if __name__ == "__main__":
     )
     try:
         main(args.recipe, resume=args.resume, skip_bad=args.skip_bad, overrides=overrides)
-    except ArkError as error:
+    except (ArkError, OSError) as error:
         print(f"ark_asr.training: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("ark_asr.training: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -10,10 +10,22 @@ from ark_asr.types import FloatArray
 
 
 def change_sound(
-    samples: FloatArray, rate: int, config: AugmentConfig, rng: np.random.Generator
-) -> FloatArray:
-    """Speed (with pitch), level and noise, float32 ``[n]`` to ``[m]``."""
+    samples: FloatArray, rate: int, config: AugmentConfig, rng: np.random.Generator, *,
+    longest: int | None = None,
+) -> FloatArray:  # fmt: skip
+    """Speed (with pitch), level and noise, float32 ``[n]`` to ``[m]``.
+
+    Args:
+        samples: What was recorded.
+        rate: Hz.
+        config: How much of each.
+        rng: Where chance comes from.
+        longest: Samples that a model hears: a clip is not slowed down until its last words are
+            beyond them.
+    """
     factor = rng.uniform(1 - config.speed, 1 + config.speed)
+    if longest:
+        factor = max(factor, min(len(samples) / longest, 1.0))
     if abs(factor - 1) > 0.01:
         samples = soxr.resample(samples, rate * factor, rate, quality="MQ")
     samples = samples * np.float32(10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import shutil
 from collections.abc import Mapping
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ark_asr.errors import ModelNotFoundError
+from ark_asr.errors import ModelFormatError, ModelNotFoundError, TrainingError
 from ark_asr.modeling.model import ArkForConditionalGeneration
 from ark_asr.models.config import CONFIG_FILE, GENERATION_FILE, PREPROCESSOR_FILE
 from ark_asr.models.tokenizer import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
@@ -36,19 +38,29 @@ def save(
         config: The resolved recipe, saved beside them.
         state: What :func:`load_state` gives back; ``None`` for a checkpoint that only runs.
         weights: Of the whole model, where those of ``model`` are only a part, or not the ones.
+
+    Raises:
+        TrainingError: It cannot be written, such as on a full disk; nothing of it is left.
     """
     partial = partial_of(folder)
-    partial.mkdir(parents=True, exist_ok=True)
-    copy_texts(config.path(config.start), partial)
-    (partial / RECIPE_FILE).write_text(json.dumps(config.as_written(), indent=2) + "\n")
-    model.save(partial, weights=weights)
-    if state is not None:
-        torch.save(state, partial / STATE_FILE)
-    old = folder.with_name(folder.name + ".old")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        copy_texts(config.path(config.start), partial)
+        (partial / RECIPE_FILE).write_text(json.dumps(config.as_written(), indent=2) + "\n")
+        model.save(partial, weights=weights)
+        if state is not None:
+            torch.save(state, partial / STATE_FILE)
+    # PyTorch and safetensors have errors of their own for a full disk.
+    except (OSError, RuntimeError, SafetensorError) as error:
+        begin(folder)
+        why = " ".join(str(error).split())
+        raise TrainingError(
+            f"{folder}: cannot be written ({why:.200}); make room and go on with --resume"
+        ) from None
     if folder.exists():
-        folder.replace(old)
+        folder.replace(_old(folder))
     partial.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(_old(folder), ignore_errors=True)
 
 
 def partial_of(folder: Path) -> Path:
@@ -56,9 +68,20 @@ def partial_of(folder: Path) -> Path:
     return folder.with_name(folder.name + ".partial")
 
 
+def _old(folder: Path) -> Path:
+    """Where a checkpoint is until the next one has its name."""
+    return folder.with_name(folder.name + ".old")
+
+
 def begin(folder: Path) -> None:
-    """Forget what an interrupted run may have left of a checkpoint."""
+    """Forget what an interrupted run may have left of a checkpoint.
+
+    If it ended just when the old one had made room for the new one, the old one comes back.
+    """
     shutil.rmtree(partial_of(folder), ignore_errors=True)
+    if _old(folder).exists() and not folder.exists():
+        _old(folder).replace(folder)
+    shutil.rmtree(_old(folder), ignore_errors=True)
 
 
 def copy_texts(source: Path, target: Path) -> None:
@@ -90,11 +113,19 @@ def load_state(folder: Path) -> dict[str, Any]:
 
     Raises:
         ModelNotFoundError: The checkpoint was saved without one.
+        ModelFormatError: It is damaged.
     """
     path = folder / STATE_FILE
     if not path.is_file():
         raise ModelNotFoundError(f"{path}: no such file; this checkpoint cannot be continued")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        why = " ".join(str(error).split())
+        raise ModelFormatError(
+            f"{path}: cannot be read ({why:.100}); delete {folder.name} to go on from the "
+            "checkpoint before it"
+        ) from None
     return state
 
 

@@ -7,6 +7,7 @@ it came to be. Unknown keys are refused: a misspelt option must not be ignored.
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -236,6 +237,9 @@ class TrainConfig:
         return values
 
     def _check(self, where: str) -> None:
+        if not (self.start and self.output):
+            missing = "output" if self.start else "start"
+            raise OptionError(f"{where}: {missing} is empty; say it with --{missing}")
         if not self.data.train:
             raise OptionError(f"{where}: data.train names no manifest")
         if self.precision not in {"bf16", "fp32"} or self.device not in {"auto", "cpu", "cuda"}:
@@ -259,6 +263,7 @@ class TrainConfig:
             "optim.steps": self.optim.steps,
             "optim.accumulate": self.optim.accumulate,
             "optim.give_up": self.optim.give_up,
+            "optim.clip": self.optim.clip,
             "adapt.alpha": self.adapt.alpha,
             "log_every": self.log_every,
             "eval_every": self.eval_every,
@@ -266,8 +271,22 @@ class TrainConfig:
             "keep": self.keep,
         } | {f"repeat of {s.manifest}": s.repeat for s in self.data.train}
         for name, value in positive.items():
-            if value <= 0:
+            if not value > 0:
                 raise OptionError(f"{where}: {name} must be more than 0, not {value}")
+        self._check_ranges(where)
+
+    def _check_ranges(self, where: str) -> None:
+        tables = {"": self, "data.": self.data, "augment.": self.augment, "optim.": self.optim}
+        for table, values in tables.items():
+            for field in dataclasses.fields(values):
+                value = getattr(values, field.name)
+                if isinstance(value, int | float) and not 0 <= value < math.inf:
+                    name = f"{table}{field.name}"
+                    raise OptionError(f"{where}: {name} must be 0 or more, not {value}")
+        if max(self.augment.noise, self.optim.decay) > 1 or self.augment.speed >= 1:
+            raise OptionError(
+                f"{where}: augment.noise and optim.decay are at most 1, augment.speed is less"
+            )
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:
@@ -277,7 +296,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
         OptionError: No such file, or not TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise OptionError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

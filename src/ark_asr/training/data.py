@@ -7,27 +7,21 @@ its row, so a run that goes on from a checkpoint sees what an uninterrupted one 
 from __future__ import annotations
 
 import dataclasses
-import io
-import json
 import math
-import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ark_asr.audio import LogMel, load_audio
-from ark_asr.batch.places import is_remote
-from ark_asr.errors import ArkError, OptionError
+from ark_asr.audio import LogMel
+from ark_asr.errors import ArkError, AudioError, OptionError
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.training.augment import change_sound, mask_mel
 from ark_asr.training.config import AugmentConfig
-from ark_asr.training.places import beside, read_bytes, read_text
+from ark_asr.training.rows import Row, read_samples
 from ark_asr.types import FloatArray
 
 IGNORED = -100
@@ -37,87 +31,12 @@ IGNORED = -100
 FRAME_RATE = 100  # mel frames per second, about
 _SERIES = sorted({32 * math.ceil(2 * 1.12**i) for i in range(60)})
 TOKEN_STEP = 16
+_SPARE_SECONDS = 0.5  # lossy codecs add some silence
 
 
 def padded_frames(frames: int) -> int:
     """The length to which a clip of that many frames is padded."""
     return next((length for length in _SERIES if length >= frames), frames)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a manifest.
-
-    Attributes:
-        audio: Path or address of a recording, or of a shard.
-        begin: Seconds.
-        end: Seconds, if it is known.
-        span: First byte and number of bytes of the recording in a shard.
-    """
-
-    audio: str
-    text: str
-    begin: float
-    end: float | None
-    seconds: float
-    augment: bool = False
-    span: tuple[int, int] | None = None
-
-
-def read_manifest(path: str | Path, *, augment: bool = False) -> list[Row]:
-    """Rows of a JSON-lines manifest; ``audio`` is relative to it.
-
-    Raises:
-        OptionError: Names the line that is not what it must be.
-    """
-    place = str(path)
-    try:
-        lines = read_text(place).splitlines()
-    except UnicodeDecodeError:
-        raise OptionError(f"{place}: is not UTF-8") from None
-    except OSError as error:
-        raise OptionError(f"{place}: cannot be read ({error.strerror or error})") from None
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_row(json.loads(line), place, augment=augment))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise OptionError(f"{place}:{number}: not a usable row ({error!r})") from None
-    return rows
-
-
-def _row(data: dict[str, Any], manifest: str, *, augment: bool) -> Row:
-    begin, end = float(data.get("begin_time", -1)), float(data.get("end_time", -1))
-    begin = max(begin, 0.0)
-    seconds = float(data["duration"]) if "duration" in data else end - begin
-    if seconds <= 0:
-        raise ValueError("duration, or begin_time and end_time, must be there and make sense")
-    span = (int(data["offset"]), int(data["bytes"])) if "offset" in data else None
-    return Row(
-        beside(manifest, data["audio"]), str(data.get("text_norm") or data["text"]), begin,
-        end if end > begin else None, seconds, augment, span,
-    )  # fmt: skip
-
-
-def read_samples(row: Row, sample_rate: int) -> FloatArray:
-    """The sound of a row, float32 ``[n]``.
-
-    A piece of a 16-bit WAV file of the right rate is read in place; anything else is decoded.
-    """
-    far = row.span is not None or is_remote(row.audio)
-    source = read_bytes(row.audio, row.span) if far else row.audio
-    if row.end is not None and row.audio.endswith(".wav"):
-        with wave.open(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
-            form = file.getframerate(), file.getnchannels(), file.getsampwidth()
-            if form == (sample_rate, 1, 2):
-                first = round(row.begin * sample_rate)
-                file.setpos(first)
-                data = file.readframes(round(row.end * sample_rate) - first)
-                return np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768.0
-    begin = row.begin or None
-    return load_audio(source, sample_rate=sample_rate, begin=begin, end=row.end).samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +78,12 @@ class Batch:
 
 
 class Batches(Dataset[Batch]):
-    """The batches of a run, by number; see :func:`order.plan` for their order."""
+    """The batches of a run, by number; see :func:`order.plan` for their order.
+
+    Args:
+        skip_bad: Whether a run goes on without what a batch lists as ``skipped``. Nothing is
+            raised here: from another process it would come back as a traceback.
+    """
 
     def __init__(
         self, rows: Sequence[Row], order: Sequence[tuple[int, list[int]]], tokenizer: Tokenizer,
@@ -169,6 +93,8 @@ class Batches(Dataset[Batch]):
         self.augment, self.seed, self.skip_bad = augment, seed, skip_bad
         self.keep_sound = keep_sound
         self.log_mel = LogMel(tokenizer.config.features)
+        self._never = {tokenizer.config.audio_token_id, *tokenizer.stop_ids}
+        self._never.update(tokenizer.suppressed_ids.tolist())
 
     def __len__(self) -> int:
         return len(self.order)
@@ -179,7 +105,7 @@ class Batches(Dataset[Batch]):
         return len(seconds) * max(seconds)
 
     def __getitem__(self, number: int) -> Batch:
-        """Batch ``number``; it may be `empty` if ``skip_bad`` left nothing of it."""
+        """Batch ``number``; it is `empty` if nothing of it could be used."""
         epoch, indices = self.order[number]
         rate = self.tokenizer.features.sample_rate
         mels, texts, sounds, skipped = [], [], [], []
@@ -187,12 +113,10 @@ class Batches(Dataset[Batch]):
             row = self.rows[index]
             try:
                 sound = read_samples(row, rate)
+                self._check(sound, row)
                 mels.append(self._mel(sound, row, (self.seed, epoch, index)))
-            except (ArkError, OSError, EOFError, wave.Error) as error:
-                line = f"{row.audio} ({row.begin:.2f} s): {error}"
-                if not self.skip_bad:
-                    raise OptionError(f"cannot train on {line}") from None
-                skipped.append(line)
+            except (ArkError, OSError) as error:
+                skipped.append(f"{row.audio} ({row.begin:.2f} s): {error}")
                 continue
             texts.append(row.text)
             sounds.append(sound)
@@ -203,11 +127,28 @@ class Batches(Dataset[Batch]):
             return batch
         return dataclasses.replace(batch, number=number, texts=tuple(texts), sounds=tuple(sounds))
 
+    def _check(self, samples: FloatArray, row: Row) -> None:
+        """Refuse what would teach a text that cannot be heard or said."""
+        features = self.tokenizer.config.features
+        if features.frames(len(samples)) < 2:  # made quicker, it must still be one
+            raise AudioError("is too short to be heard")
+        if len(samples) > features.clip_samples + _SPARE_SECONDS * features.sample_rate:
+            raise AudioError(
+                f"is {len(samples) / features.sample_rate:.1f} s long, its row says "
+                f"{row.seconds:.1f} s, and {features.clip_seconds:g} s are heard at once"
+            )
+        ids = self.tokenizer.encode(row.text)
+        if not self._never.isdisjoint(ids):
+            found = self.tokenizer.decode([next(id_ for id_ in ids if id_ in self._never)])
+            raise OptionError(f"its text has {found}, which is no text for this model")
+
     def _mel(self, samples: FloatArray, row: Row, key: tuple[int, ...]) -> FloatArray:
         rng = np.random.default_rng(key)
         features = self.tokenizer.config.features
         if row.augment:
-            samples = change_sound(samples, features.sample_rate, self.augment, rng)
+            samples = change_sound(
+                samples, features.sample_rate, self.augment, rng, longest=features.clip_samples
+            )
         mel = self.log_mel(samples[: features.clip_samples])
         return mask_mel(mel, self.augment, rng)
 

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from ark_asr.batch.places import write_whole
+from ark_asr.errors import OptionError
+
 LOG_FILE = "log.jsonl"
+LOCK_FILE = ".lock"
 CURVES_FILE = "curves.png"
 
 
 class Journal:
-    """Writes to ``folder``; a run that goes on continues the same files."""
+    """Writes to ``folder``; a run that goes on continues the same files.
+
+    Raises:
+        OptionError: Another run is writing there.
+    """
 
     def __init__(self, folder: Path, step: int) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / LOG_FILE
-        kept = [row for row in read_log(self.path) if row["step"] <= step]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._lock = _locked(folder)
+        try:
+            kept = [row for row in read_log(self.path) if row["step"] <= step]
+            # Whole or not at all: on a full disk the log of days is still there.
+            write_whole(str(self.path), "".join(json.dumps(row) + "\n" for row in kept).encode())
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        except BaseException:
+            self._lock.close()
+            raise
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """One line of the log; numbers go to TensorBoard as well."""
@@ -36,8 +50,30 @@ class Journal:
         draw_curves(self.path, self.folder / CURVES_FILE)
 
     def close(self) -> None:
-        """Flush TensorBoard."""
+        """Flush TensorBoard, and let others write here."""
         self.board.close()
+        self._lock.close()
+
+
+def _locked(folder: Path) -> IO[bytes]:
+    """A file that is locked while it is open, so that two runs do not write into one folder.
+
+    The lock is the process's own: workers that outlive it for a moment do not have it.
+
+    Raises:
+        OptionError: Another run has it.
+    """
+    file = (folder / LOCK_FILE).open("ab")
+    try:
+        import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        file.close()
+        raise OptionError(f"{folder}: another run is writing there; name another output") from None
+    except (ImportError, OSError):  # Windows, or a file system without locks
+        pass
+    return file
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

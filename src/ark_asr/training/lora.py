@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ark_asr.errors import OptionError
 from ark_asr.modeling.model import ArkForConditionalGeneration
 from ark_asr.training.config import AdaptConfig
 
@@ -48,7 +49,11 @@ def part_of(name: str) -> str:
 
 
 def choose(model: ArkForConditionalGeneration, config: AdaptConfig, seed: int) -> None:
-    """Make trainable what is to be trained, and nothing else; add LoRA if it is asked for."""
+    """Make trainable what is to be trained, and nothing else; add LoRA if it is asked for.
+
+    Raises:
+        OptionError: No layer would get a correction.
+    """
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(config.rank == 0 and part_of(name) not in config.freeze)
     if not config.rank:
@@ -61,6 +66,8 @@ def choose(model: ArkForConditionalGeneration, config: AdaptConfig, seed: int) -
         and name.endswith(config.layers)
         and part_of(name) not in config.freeze
     ]
+    if not layers:
+        raise OptionError(f"adapt.layers names no layer that is not frozen: {config.layers}")
     for name, layer in layers:
         parent, _, last = name.rpartition(".")
         wrapped = LoraLinear(layer, config.rank, config.alpha / config.rank)

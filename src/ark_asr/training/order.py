@@ -5,13 +5,15 @@ The order depends on the seed alone, not on the number of processes.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 from collections.abc import Iterator, Sequence
 
 from ark_asr.errors import OptionError
 from ark_asr.training.config import DataConfig, Source
-from ark_asr.training.data import FRAME_RATE, Row, padded_frames, read_manifest
+from ark_asr.training.data import FRAME_RATE, padded_frames
+from ark_asr.training.rows import Row, read_manifest
 
 
 def gather_rows(sources: Sequence[Source], max_seconds: float) -> tuple[list[Row], int]:
@@ -23,6 +25,14 @@ def gather_rows(sources: Sequence[Source], max_seconds: float) -> tuple[list[Row
     if not short:
         raise OptionError(f"no manifest has a clip of at most {max_seconds:g} s")
     return short, len(rows) - len(short)
+
+
+def fingerprint(rows: Sequence[Row]) -> int:
+    """A number below 2^48 for what rows say; paths may differ from machine to machine."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(f"{row.text}\0{row.begin}\0{row.end}\0{row.seconds}\n".encode())
+    return int.from_bytes(digest.digest()[:6])
 
 
 def plan(

@@ -20,29 +20,23 @@ def beside(place: str, name: str) -> str:
     return name if is_remote(name) or Path(name).is_absolute() else join(parent(place), name)
 
 
-def read_text(place: str) -> str:
-    """A whole text file.
-
-    Raises:
-        OSError: It cannot be read.
-        OptionError: What it takes is not installed, or connections are not allowed.
-    """
-    return read_bytes(place).decode("utf-8")
-
-
 def read_bytes(place: str, span: tuple[int, int] | None = None) -> bytes:
     """A file, or ``span``, the first byte and the number of bytes.
 
-    What is far is asked for up to three times; errors as for `read_text`.
+    What is far is asked for up to three times.
+
+    Raises:
+        OSError: It cannot be read, or ends too early.
+        OptionError: What it takes is not installed, or connections are not allowed.
     """
     if is_remote(place):
-        return _fetch(place, span)
-    with Path(place).open("rb") as file:
-        if span is None:
-            return file.read()
-        file.seek(span[0])
-        data = file.read(span[1])
-    if len(data) < span[1]:
+        data = _fetch(place, span)
+    else:
+        with Path(place).open("rb") as file:
+            if span is not None:
+                file.seek(span[0])
+            data = file.read(-1 if span is None else span[1])
+    if span is not None and len(data) < span[1]:
         raise OSError(f"ends before byte {sum(span)}")
     return data
 

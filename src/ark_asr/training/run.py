@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +21,9 @@ from ark_asr.models.weights import WEIGHTS_FILE
 from ark_asr.training import checkpoint, lora, sharding
 from ark_asr.training.average import MovingAverage
 from ark_asr.training.config import TrainConfig
+from ark_asr.training.continuing import refuse_changes, refuse_strangers
 from ark_asr.training.data import Batches
+from ark_asr.training.dev import DevSet, dev_sets
 from ark_asr.training.guard import Guard
 from ark_asr.training.learner import Learner
 from ark_asr.training.listening import Listening
@@ -27,12 +31,15 @@ from ark_asr.training.optim import optimisers
 from ark_asr.training.order import gather_rows, plan
 from ark_asr.training.ranks import Ranks
 
+_OF_THE_RECIPE = ("peak", "weight_decay")  # keys of a group of parameters
+
 
 @dataclass(slots=True)
 class Run:
     """Everything that changes while training, and what it is made from.
 
     Attributes:
+        dev: What is scored.
         given: Batches of the plan that were used up by all processes before ``begun``.
         begun: Update at which this process began.
         best: Lowest mean WER on dev so far.
@@ -49,6 +56,7 @@ class Run:
     batches: Batches
     average: MovingAverage
     guard: Guard
+    dev: list[DevSet] = field(default_factory=list)
     step: int = 0
     given: int = 0
     begun: int = 0
@@ -115,24 +123,32 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool, distil: bool =
         raise OptionError(f"{output} has checkpoints already: add --resume, or name another output")
 
     tokenizer = Tokenizer.load(config.path(config.start))
-    learner = _learner(config, device, distil=distil)
-    if config.scale.shard:
-        sharding.shard(learner)
-    optim = config.optim
-    moving = optimisers(learner.model, learner.listening or nn.Module(), optim)
+    longest = tokenizer.features.clip_seconds
+    if config.data.max_seconds > longest:
+        raise OptionError(
+            f"data.max_seconds is {config.data.max_seconds:g}, but the model hears {longest:g} s; "
+            "of longer clips it would learn words that it cannot hear"
+        )
     sources = [
         dataclasses.replace(source, manifest=config.place(source.manifest))
         for source in config.data.train
     ]
     rows, too_long = gather_rows(sources, config.data.max_seconds)
+    dev = dev_sets(config)
+    learner = _learner(config, device, distil=distil)
+    if config.scale.shard:
+        sharding.shard(learner)
+    optim = config.optim
+    moving = optimisers(learner.model, learner.listening or nn.Module(), optim)
     batches = Batches(
         rows, (), tokenizer, config.augment, seed=config.seed, skip_bad=skip_bad, keep_sound=distil
     )
     average = MovingAverage(learner, optim.ema)
     guard = Guard(optim.explode, optim.give_up)
-    run = Run(config, device, ranks, tokenizer, learner, moving, batches, average, guard)
+    run = Run(config, device, ranks, tokenizer, learner, moving, batches, average, guard, dev)
     if latest:
         restore(run, latest)
+    refuse_strangers(ranks, run.step, rows)
     needed = run.given + (optim.steps - run.step) * run.portion
     batches.order = plan(rows, config.data, seed=config.seed, batches=needed)
     if ranks.first:
@@ -214,8 +230,22 @@ def save(run: Run) -> None:
     run.ranks.wait()
 
 
+def _load(run: Run, state: Mapping[str, Any]) -> None:
+    run.model.load_state_dict(state["model"], strict=False)
+    run.listening.load_state_dict(state["listening"])
+    for optimiser, saved in zip(run.optimisers, state["optimisers"], strict=True):
+        optimiser.load_state_dict(saved)
+    run.average.load(state["averages"], state["averaged"])
+
+
 def restore(run: Run, folder: Path) -> None:
-    """Take weights, optimisers and random state of a checkpoint, also of other many processes."""
+    """Take weights, optimisers and random state of a checkpoint, also of other many processes.
+
+    Raises:
+        OptionError: The recipe trains something else.
+        ModelError: The checkpoint has no state, or a damaged one.
+    """
+    refuse_changes(run.config, folder)
     state = checkpoint.load_state(folder)
     sharded = (folder / sharding.SHARDS).is_dir()
     if sharded != run.config.scale.shard:
@@ -223,16 +253,25 @@ def restore(run: Run, folder: Path) -> None:
             f"{folder} was saved with scale.shard = {str(sharded).lower()}; a run goes on as it "
             "began (or start another from its weights: start = the folder)"
         )
+    groups = [group for optimiser in run.optimisers for group in optimiser.param_groups]
+    asked = [{key: group[key] for key in _OF_THE_RECIPE} for group in groups]
     if sharded:
         shards = folder / sharding.SHARDS
         sharding.load_shards(shards, run.learner, run.optimisers, run.average.values)
         run.average.updates = state["averaged"]
     else:
-        run.model.load_state_dict(state["model"], strict=False)
-        run.listening.load_state_dict(state["listening"])
-        for optimiser, saved in zip(run.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-        run.average.load(state["averages"], state["averaged"])
+        try:
+            _load(run, state)
+        except (RuntimeError, ValueError, KeyError) as error:
+            why = " ".join(str(error).split())
+            raise OptionError(
+                f"{folder} was not begun from {run.config.start} ({why:.150}); a run goes on as it "
+                "began"
+            ) from None
+    # The state of an optimiser has its old rates, too: those of the recipe go before them.
+    groups = [group for optimiser in run.optimisers for group in optimiser.param_groups]
+    for group, values in zip(groups, asked, strict=True):
+        group.update(values)
     run.step = run.begun = int(state["step"])
     run.best, run.stale, run.given = float(state["best"]), state["stale"], state["given"]
     optim = run.config.optim

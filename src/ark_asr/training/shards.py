@@ -19,9 +19,9 @@ from typing import Any
 from ark_asr.audio import open_audio
 from ark_asr.audio.wav import wav_bytes
 from ark_asr.batch.places import is_remote
-from ark_asr.errors import OptionError
-from ark_asr.training.data import Row, read_manifest, read_samples
+from ark_asr.errors import AudioError, OptionError
 from ark_asr.training.places import read_bytes
+from ark_asr.training.rows import Row, read_manifest, read_samples
 
 MANIFEST = "manifest.jsonl"
 _SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
@@ -54,6 +54,8 @@ def pack(manifest: str, folder: Path, *, megabytes: float = 512.0) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
     number, waiting = 0, read_manifest(manifest)
+    if not waiting:
+        raise OptionError(f"{manifest}: has no rows")
     while waiting:
         path = folder / f"shard-{number:05d}.tar"
         taken = _write_shard(path, waiting, round(megabytes * 1e6))
@@ -89,8 +91,11 @@ def index(tars: Sequence[Path], manifest: Path) -> int:
                 continue
             text = _transcript(tar, members, stem)
             data = read_bytes(str(tar), (member.offset, member.size))
-            with open_audio(data) as stream:
-                seconds = stream.duration or sum(len(b.samples) for b in stream) / _RATE
+            try:
+                with open_audio(data) as stream:
+                    seconds = stream.duration or sum(len(b.samples) for b in stream) / _RATE
+            except AudioError as error:
+                raise OptionError(f"{tar}: {name} cannot be used ({error})") from None
             lines.append(_line(place, member, text, seconds))
     if not lines:
         raise OptionError("no tar has a clip in it; names must end in " + ", ".join(_SOUND))
@@ -120,7 +125,7 @@ def _sound(row: Row) -> tuple[str, bytes]:
     """Suffix and content of a clip's file."""
     try:
         if row.end is None and row.span is None:
-            return Path(row.audio).suffix.lower(), read_bytes(row.audio)
+            return Path(row.audio).suffix.lower() or ".bin", read_bytes(row.audio)
         samples = read_samples(row, _RATE)
     except (OSError, ValueError) as error:
         raise OptionError(f"{row.audio}: cannot be read ({error})") from None
@@ -142,13 +147,16 @@ def _members(path: Path) -> Iterator[_Member]:
 def _transcript(tar: Path, members: dict[str, _Member], stem: str) -> str:
     for suffix in (".txt", ".json"):
         if member := members.get(stem + suffix):
-            data = read_bytes(str(tar), (member.offset, member.size)).decode("utf-8")
+            data = read_bytes(str(tar), (member.offset, member.size))
             try:
-                found: Any = data.strip() if suffix == ".txt" else json.loads(data)["text"]
+                whole = data.decode("utf-8-sig")
+                found: Any = whole.strip() if suffix == ".txt" else json.loads(whole)["text"]
             except (ValueError, KeyError, TypeError):
                 break
-            return str(found)
-    raise OptionError(f"{tar}: {stem} has no transcript (.txt, or .json with text)")
+            if isinstance(found, str):
+                return found
+            break
+    raise OptionError(f"{tar}: {stem} has no transcript (.txt, or .json with text, in UTF-8)")
 
 
 def _line(shard: str, member: _Member, text: str, seconds: float) -> str:

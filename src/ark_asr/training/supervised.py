@@ -20,10 +20,11 @@ from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, Subset
 
 from ark_asr.engines.torch import TorchEngine
+from ark_asr.errors import OptionError
 from ark_asr.modeling.model import ArkForConditionalGeneration
 from ark_asr.training import checkpoint
 from ark_asr.training.config import TrainConfig
-from ark_asr.training.data import IGNORED, Batch, read_manifest
+from ark_asr.training.data import IGNORED, Batch
 from ark_asr.training.journal import Journal
 from ark_asr.training.optim import set_rates
 from ark_asr.training.order import deal
@@ -145,6 +146,8 @@ def portions(run: Run) -> Iterator[list[Batch]]:
     clock = time.monotonic()
     for batch in loader:
         run.waited += time.monotonic() - clock
+        if batch.skipped and not run.batches.skip_bad:
+            raise OptionError(f"cannot train on {batch.skipped[0]}")
         portion.append(batch)
         if len(portion) == optim.accumulate:
             run.skipped += [line for b in portion for line in b.skipped]
@@ -264,15 +267,12 @@ def _score_dev(run: Run, journal: Journal, model: ArkForConditionalGeneration) -
     engine = TorchEngine(model, run.tokenizer.suppressed_ids)
     rates: dict[str, float] = {}
     logged: dict[str, Any] = {}
-    for manifest in run.config.data.dev:
-        rows = read_manifest(run.config.place(manifest))
-        limit = run.config.data.dev_limit or len(rows)
-        rows = rows[:: max(len(rows) // limit, 1)][:limit]
+    for dev in run.dev:
+        rows, name = dev.rows, dev.name
         # Frozen weights of LoRA are bfloat16 already; all others are scored in float32.
         with torch.autocast(run.device, torch.bfloat16, enabled=run.packed):
             texts = transcribe_rows(engine, run.tokenizer, rows)
         found = score([row.text for row in rows], texts)
-        name = Path(manifest).stem
         rates[name] = found.wer
         logged[f"wer/{name}"] = found.wer
         between = ""

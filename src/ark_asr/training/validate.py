@@ -12,10 +12,11 @@ from ark_asr.decoding.rules import SuppressIds
 from ark_asr.decoding.search import greedy
 from ark_asr.decoding.text import clean
 from ark_asr.engines.base import Engine
+from ark_asr.errors import ArkError, OptionError
 from ark_asr.evaluation.intervals import Interval, interval
 from ark_asr.models.tokenizer import Tokenizer
-from ark_asr.training.data import Row, read_samples
-from ark_asr.types import Prompt
+from ark_asr.training.rows import Row, read_samples
+from ark_asr.types import FloatArray, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,19 @@ def plain(text: str) -> str:
 def transcribe_rows(
     engine: Engine, tokenizer: Tokenizer, rows: Sequence[Row], batch: int = 16
 ) -> list[str]:
-    """Greedy transcripts of rows, in their order; clips of similar length are decoded together."""
+    """Greedy transcripts of rows, in their order; clips of similar length are decoded together.
+
+    Raises:
+        OptionError: Names the row whose sound cannot be read.
+    """
     features = tokenizer.config.features
     log_mel = LogMel(features)
     order = sorted(range(len(rows)), key=lambda i: rows[i].seconds)
     texts = [""] * len(rows)
     for first in range(0, len(order), batch):
         chosen = order[first : first + batch]
-        mels = [
-            log_mel(read_samples(rows[i], features.sample_rate)[: features.clip_samples])
-            for i in chosen
-        ]
+        sounds = [_samples(rows[i], features.sample_rate) for i in chosen]
+        mels = [log_mel(sound[: features.clip_samples]) for sound in sounds]
         audio = engine.embed_audio(mels)
         prompts = [Prompt(tokenizer.prompt(len(a)), a) for a in audio]
         found = greedy(
@@ -75,6 +78,13 @@ def transcribe_rows(
         for i, hypothesis in zip(chosen, found, strict=True):
             texts[i] = clean(tokenizer.decode(hypothesis.token_ids))
     return texts
+
+
+def _samples(row: Row, sample_rate: int) -> FloatArray:
+    try:
+        return read_samples(row, sample_rate)
+    except (ArkError, OSError) as error:
+        raise OptionError(f"cannot score {row.audio} ({row.begin:.2f} s): {error}") from None
 
 
 def score(references: Sequence[str], hypotheses: Sequence[str]) -> Score:

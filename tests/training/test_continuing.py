@@ -1,0 +1,237 @@
+"""What a run refuses before it begins, and how it goes on after any end."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import checkpoints
+import tones
+from ark_asr.errors import ModelFormatError, OptionError, TrainingError
+from ark_asr.training import checkpoint, supervised
+from ark_asr.training.config import TrainConfig
+from ark_asr.training.continuing import refuse_changes, refuse_strangers
+from ark_asr.training.dev import dev_sets
+from ark_asr.training.journal import Journal
+from ark_asr.training.ranks import Ranks
+from ark_asr.training.rows import Row
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    return tones.write_material(tmp_path_factory.mktemp("material"))
+
+
+@pytest.fixture(scope="module")
+def finished(material, tmp_path_factory):
+    """A run of two updates: its recipe."""
+    folder = tmp_path_factory.mktemp("runs")
+    path = tones.recipe(material, folder / "run", steps=2, save_every=2, ema=0.9)
+    supervised.main(path)
+    return path
+
+
+def goes_on(path, old, new):
+    text = path.read_text()
+    assert old in text
+    other = path.with_name("other.toml")
+    other.write_text(text.replace(old, new))
+    return supervised.prepare(TrainConfig.load(other), resume=True, skip_bad=False)
+
+
+def test_rates_of_the_recipe_go_before_those_of_the_checkpoint(finished):
+    run = goes_on(finished, "warmup = 4", "warmup = 4\nmatrix_rate = 1e-5\nother_rate = 2e-5")
+    peaks = [group["peak"] for optimiser in run.optimisers for group in optimiser.param_groups]
+    assert peaks == [1e-5, 2e-5]
+    assert run.step == 2
+    assert any(optimiser.state for optimiser in run.optimisers)  # what was learnt of them stays
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("warmup = 4", "warmup = 4\nmethod = 'adamw'", "optim.method"),
+        ("warmup = 4", "warmup = 4\nctc_weight = 0.0\nctc_final = 0.0", "optim.ctc_weight"),
+        ("ema = 0.9", "ema = 0.0", "optim.ema"),
+    ],
+)
+def test_a_run_does_not_go_on_as_another(finished, old, new, named):
+    with pytest.raises(OptionError, match=f"step-0000002 was saved with another {named};"):
+        goes_on(finished, old, new)
+
+
+def test_a_run_does_not_go_on_from_another_model(finished, tmp_path):
+    other = tmp_path / "start"
+    other.mkdir()
+    geometry = checkpoints.config_dict(encoder_layers=1, layers=1, ffn=96)
+    (other / "config.json").write_text(json.dumps(geometry))
+    checkpoints.write_tokenizer(other)
+    start = next(line for line in finished.read_text().splitlines() if line.startswith("start"))
+    with pytest.raises(OptionError, match=r"was not begun from .*size mismatch"):
+        goes_on(finished, start, f"start = '{other}'")
+
+
+@pytest.mark.parametrize(
+    ("adapt", "named"),
+    [
+        ({"freeze": ["encoder"]}, "adapt.freeze"),
+        ({"rank": 4, "alpha": 8.0}, "adapt.rank, adapt.alpha"),
+        ({"alpha": 8.0}, None),  # without corrections it says nothing
+    ],
+)
+def test_other_parts_are_not_trained_on(finished, tmp_path, adapt, named):
+    config = TrainConfig.load(finished)
+    table = {"adapt": {"freeze": [], "rank": 0, "alpha": 32.0, **adapt}}
+    (tmp_path / checkpoint.RECIPE_FILE).write_text(json.dumps(table))
+    if named is None:
+        refuse_changes(config, tmp_path)
+        return
+    with pytest.raises(OptionError, match=f"saved with another {named};"):
+        refuse_changes(config, tmp_path)
+
+
+def test_a_damaged_state_is_named(tmp_path, finished):
+    folder = tmp_path / "step-0000009"
+    folder.mkdir()
+    whole = finished.parent / "run" / "step-0000002" / checkpoint.STATE_FILE
+    (folder / checkpoint.STATE_FILE).write_bytes(whole.read_bytes()[:5_000])
+    with pytest.raises(ModelFormatError, match="delete step-0000009"):
+        checkpoint.load_state(folder)
+
+
+def test_a_full_disk_is_one_line_and_takes_no_room(finished, tmp_path, monkeypatch):
+    config = TrainConfig.load(finished)
+    run = goes_on(finished, "ema = 0.9", "ema = 0.9")
+
+    def full(*_):
+        raise RuntimeError("PytorchStreamWriter failed writing file\ndata/3: file write failed")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TrainingError, match=r"cannot be written \(.*data/3.*--resume") as caught:
+        checkpoint.save(tmp_path / "step-0000004", run.model, config, {"step": 4})
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_best_survives_an_end_between_its_names(finished, tmp_path):
+    config = TrainConfig.load(finished)
+    run = goes_on(finished, "ema = 0.9", "ema = 0.9")
+    best, old = tmp_path / "best", tmp_path / "best.old"
+    checkpoint.save(best, run.model, config, None)
+    best.rename(old)  # killed when the new one had no name yet
+    checkpoint.begin(best)
+    assert (best / "model.safetensors").is_file()
+    assert not old.exists()
+    old.mkdir()  # killed while the old one was deleted
+    (old / "config.json").write_text("{}")
+    checkpoint.begin(best)
+    checkpoint.save(best, run.model, config, None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best"]
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path):
+    if sys.platform == "win32":
+        pytest.skip("no such locks")
+    script = (
+        "import fcntl, sys; file = open(sys.argv[1], 'ab'); fcntl.lockf(file, fcntl.LOCK_EX);"
+        "print('locked', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / ".lock")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with other:
+        assert other.stdout.readline() == b"locked\n"
+        (tmp_path / "log.jsonl").write_text('{"step": 5}\n')
+        with pytest.raises(OptionError, match="another run is writing there"):
+            Journal(tmp_path, 0)
+        assert (tmp_path / "log.jsonl").read_text() == '{"step": 5}\n'
+        other.stdin.close()
+        other.wait(30)
+    Journal(tmp_path, 0).close()
+
+
+def test_a_log_is_not_lost_on_a_full_disk(tmp_path, monkeypatch):
+    (tmp_path / "log.jsonl").write_text('{"step": 5}\n')
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OptionError, match="No space left"):
+        Journal(tmp_path, 9)
+    assert (tmp_path / "log.jsonl").read_text() == '{"step": 5}\n'
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [([3.0, 1.0], "disk that all machines see"), ([2.0, 1.0], "the same on all machines")],
+)
+def test_processes_that_differ_do_not_share_updates(monkeypatch, first, says):
+    monkeypatch.setattr(Ranks, "share", lambda *_: first)
+    with pytest.raises(OptionError, match=says):
+        refuse_strangers(Ranks(1, 2), 2, [Row("a.wav", "x", 0.0, None, 1.0)])
+
+
+def dev(tmp_path, *names, rows=({"audio": "a.wav", "text": "x", "duration": 1},)):
+    (tmp_path / "recipe.toml").write_text(
+        f"start = 's'\noutput = 'o'\n[data]\ndev = {list(names)}\n[[data.train]]\nmanifest = 'm'"
+    )
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(map(json.dumps, rows)))
+        (path.parent / "a.wav").touch()
+    return dev_sets(TrainConfig.load(tmp_path / "recipe.toml"))
+
+
+def test_dev_manifests_of_one_name_are_both_scored(tmp_path):
+    assert [found.name for found in dev(tmp_path, "dev.jsonl")] == ["dev"]
+    found = dev(tmp_path, "voice/dev.jsonl", "old/dev.jsonl", "test.jsonl")
+    assert [it.name for it in found][:2] == ["voice/dev", "old/dev"]
+    assert len({it.name for it in found}) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ((), "no words to score"),
+        (({"audio": "a.wav", "text": "", "duration": 1},), "no words to score"),
+        (({"audio": "lost.wav", "text": "x", "duration": 1},), r"cannot score .*lost\.wav"),
+    ],
+)
+def test_a_dev_manifest_is_looked_at_before_the_run(tmp_path, rows, says):
+    with pytest.raises(OptionError, match=says):
+        dev(tmp_path, "dev.jsonl", rows=rows)
+
+
+def test_clips_that_are_longer_than_a_model_hears_are_not_learnt(material, tmp_path):
+    path = tones.recipe(material, tmp_path / "run", steps=2)
+    path.write_text(path.read_text().replace("[data]", "[data]\nmax_seconds = 60.0"))
+    with pytest.raises(OptionError, match="max_seconds is 60, but the model hears 30 s"):
+        supervised.prepare(TrainConfig.load(path), resume=False, skip_bad=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("start = ''\noutput = 'o'", "start is empty; say it with --start"),
+        ("start = 's'\noutput = ''", "output is empty; say it with --output"),
+        ("start = 's'\noutput = 'o'\n[data]\nworkers = -1", "data.workers must be 0 or more"),
+        ("start = 's'\noutput = 'o'\n[optim]\nclip = 0.0", "optim.clip must be more than 0"),
+        ("start = 's'\noutput = 'o'\n[optim]\nother_rate = nan", "other_rate must be 0 or more"),
+        ("start = 's'\noutput = 'o'\n[augment]\nspeed = 1.0", "augment.speed is less"),
+    ],
+)
+def test_values_without_sense_are_refused(tmp_path, text, says):
+    path = tmp_path / "recipe.toml"
+    table = "\n[[data.train]]\nmanifest = 'm'"
+    path.write_text("\ufeff" + text + table, encoding="utf-8")
+    with pytest.raises(OptionError, match=says):
+        TrainConfig.load(path)
