@@ -8,6 +8,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import fsspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,10 +21,10 @@ from ark_asr.cli import app
 from ark_asr.errors import ModelError, ModelNotFoundError, OptionError
 from ark_asr.evaluation.compare.base import FAMILIES
 from ark_asr.training import label as labelling
-from ark_asr.training.data import read_manifest as read_rows
-from ark_asr.training.data import read_samples
 from ark_asr.training.label import Job, Teacher, label
 from ark_asr.training.labels import Label, Limits, agreement, objection, repeats
+from ark_asr.training.rows import read_manifest as read_rows
+from ark_asr.training.rows import read_samples
 from ark_asr.training.strangers import Stranger
 from ark_asr.training.validate import plain
 from ark_asr.types import TranscribeOptions
@@ -209,6 +210,38 @@ def test_a_server_is_a_teacher(tmp_path, manifest):
     assert b"RIFF" in asked
 
 
+def test_recordings_that_are_elsewhere_are_heard_and_keep_their_address(tmp_path, root):
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/bucket/hello.flac", (root / "samples" / "hello.flac").read_bytes())
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"audio": "memory://bucket/hello.flac"}')
+    said = "a light in\u2028the window"  # a line end of Unicode is none of a row's
+    with answering((200, {"text": said})) as (_, url):
+        job = Job(read_manifest(str(path)), tmp_path / "l.jsonl", Teacher(url))
+        assert label(job).dropped == {}
+    memory.rm("/", recursive=True)
+    (row,) = read_rows(job.output)
+    assert (row.audio, row.text) == ("memory://bucket/hello.flac", said)
+
+
+def test_what_a_person_wrote_or_corrected_is_not_replaced(tmp_path, manifest):
+    job = Job(manifest[:1], tmp_path / "l.jsonl", Teacher("http://127.0.0.1:9/v1"))
+    job.output.write_text("by hand")
+    with pytest.raises(OptionError, match="not of this verb"):
+        label(job, resume=True)
+    assert not job.beside(".passes.json").exists()
+    job.output.unlink()
+    with answering((200, {"text": "a light in the window"})) as (_, url):
+        job = dataclasses.replace(job, teacher=Teacher(url))
+        label(job)
+    label(job, resume=True)
+    corrected = job.output.read_text().replace("window", "widow")
+    job.output.write_text(corrected)
+    with pytest.raises(OptionError, match="has been changed since it was written"):
+        label(job, resume=True)
+    assert job.output.read_text() == corrected
+
+
 def test_a_server_that_fails_stops_the_run_and_one_that_objects_does_not(tmp_path, manifest):
     good = (200, {"text": "a light in the window"})
     with answering((422, {"error": "too long"}), (500, {})) as (_, url):
@@ -305,3 +338,7 @@ def test_the_command_says_what_became_of_the_clips(tmp_path, root):
     assert run.exit_code == 0, run.output
     assert "1 clips" in run.stderr
     assert len(target.read_text().splitlines()) == 1
+    again = ["train", "label", str(target), "-o", str(target), "--overwrite"]
+    run = CliRunner().invoke(app, again)  # it would have replaced what it reads
+    assert run.exit_code == 2
+    assert "is an input" in run.stderr

@@ -184,7 +184,7 @@ def label(
             from ark_asr.training.label import label as run
             from ark_asr.training.labels import Limits
             from ark_asr.training.strangers import family_of
-        from ark_asr.batch.manifests import read_manifest
+        from ark_asr.batch.manifests import read_manifest, refuse_as_output
         from ark_asr.cli.batch_progress import BatchLine
         from ark_asr.types import TranscribeOptions
 
@@ -192,6 +192,7 @@ def label(
             raise OptionError("--resume and --overwrite exclude each other")
         if output.suffix != ".jsonl":
             raise OptionError(f"{output}: the manifest's name must end in .jsonl")
+        refuse_as_output(str(output), input_)
         limits = Limits(
             min_confidence, min_seconds, max_seconds, min_rate, max_rate, max_repeats, min_agreement
         )

@@ -21,6 +21,7 @@ from typing import Any
 
 from ark_asr import __version__
 from ark_asr.batch.job import Plan, Tally, run_batch
+from ark_asr.batch.places import is_remote
 from ark_asr.batch.predict import Settings
 from ark_asr.batch.records import Record, render_row
 from ark_asr.batch.rows import RowFile
@@ -159,6 +160,8 @@ def label(
             for, or they are another teacher's.
         ModelError: A teacher cannot be used.
     """
+    if not overwrite:
+        _spare(job)
     passes = {"first": job.teacher.identity()}
     if job.second:
         passes["second"] = job.second.identity()
@@ -187,6 +190,26 @@ def label(
             for number, one in enumerate(labels, 1)
         ]  # fmt: skip
     return _write(job, labels, passes)
+
+
+def _spare(job: Job) -> None:
+    """Refuse to replace a manifest that a person has written or corrected.
+
+    Raises:
+        OptionError: It is not what was written here.
+    """
+    if not job.output.is_file():
+        return
+    if not job.beside(".passes.json").is_file():
+        raise OptionError(f"{job.output}: is there already, and not of this verb; name another")
+    provenance = job.beside(".provenance.json")
+    said = json.loads(provenance.read_text(encoding="utf-8")) if provenance.is_file() else {}
+    written = said.get("sha256")
+    if written and written != hashlib.sha256(job.output.read_bytes()).hexdigest():
+        raise OptionError(
+            f"{job.output}: has been changed since it was written; rename it, so that what was "
+            "corrected is not lost, and --resume chooses anew"
+        )
 
 
 def _check_passes(path: Path, passes: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
@@ -234,7 +257,8 @@ def _hear(
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    # Not splitlines(): rows may hold line ends of Unicode as they are.
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
 
 
 def _labels(records: Sequence[Record], first: Path) -> list[Label]:
@@ -279,10 +303,11 @@ def _write(job: Job, labels: Iterable[Label], passes: dict[str, Any]) -> Labelle
         "recordings": len(job.records),
         "kept": {"clips": made.kept, "hours": round(seconds / 3600, 4)},
         "dropped": made.dropped,
+        "sha256": hashlib.sha256(_lines(kept).encode()).hexdigest(),
     }
     _replace(job.beside(".dropped.jsonl"), _lines(dropped))
-    _replace(job.beside(".provenance.json"), json.dumps(provenance, indent=2) + "\n")
     _replace(job.output, _lines(kept))
+    _replace(job.beside(".provenance.json"), json.dumps(provenance, indent=2) + "\n")
     return made
 
 
@@ -292,7 +317,7 @@ def _row(one: Label, folder: Path, teacher: str, *, spelled: bool) -> dict[str, 
     extra = {key: value for key, value in one.extra if key != "text_norm"}
     return {
         **extra,
-        "audio": os.path.relpath(one.path, folder),
+        "audio": one.path if is_remote(one.path) else os.path.relpath(one.path, folder),
         "text": one.text,
         **({"text_norm": plain(one.text)} if spelled else {}),
         "begin_time": one.begin,
@@ -310,5 +335,5 @@ def _lines(rows: Iterable[dict[str, Any]]) -> str:
 
 def _replace(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_bytes(text.encode())
     partial.replace(path)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ark_asr.audio import load_audio
+from ark_asr.batch.places import recording
 from ark_asr.batch.records import Prediction, Record
 from ark_asr.errors import ArkError, ModelError, OptionError
 from ark_asr.models.hub import is_offline
@@ -39,7 +40,8 @@ class RemoteTeacher:
             begin = max(record.begin, 0.0)
             end = record.end if record.end >= 0 else None
             try:
-                audio = load_audio(record.path, sample_rate=_RATE, begin=begin or None, end=end)
+                with recording(record.path) as source:
+                    audio = load_audio(source, sample_rate=_RATE, begin=begin or None, end=end)
             except (ArkError, OSError) as error:
                 yield Prediction(error=str(error))
                 continue

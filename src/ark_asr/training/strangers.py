@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ark_asr.audio import open_audio
 from ark_asr.audio.clips import cut
+from ark_asr.batch.places import recording
 from ark_asr.batch.records import Prediction, Record
 from ark_asr.errors import ModelError, ModelNotFoundError, OptionError
 from ark_asr.evaluation.compare.base import FAMILIES, RATE, Backend, Family
@@ -79,7 +80,10 @@ class Stranger:
         end = record.end if record.end >= 0 else None
         segments = []
         seconds = 0.0
-        with open_audio(record.path, sample_rate=RATE, begin=begin, end=end) as stream:
+        with (
+            recording(record.path) as source,
+            open_audio(source, sample_rate=RATE, begin=begin, end=end) as stream,
+        ):
             for clip in cut(stream, _LONGEST, vad=vad):
                 text = backend.hear(clip.samples, self._language)
                 seconds += clip.duration
