@@ -7,7 +7,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import socket
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 import checkpoints
+import processes
 import tiny_teachers
 import tones
 from ark_asr.cli import app
@@ -30,6 +30,7 @@ from ark_asr.training.journal import read_log
 from ark_asr.training.rollout import Sample, roll_out
 from ark_asr.training.run import prepare
 from ark_asr.training.tally import Tally
+from ports import free_port
 
 SERVER = "kind = 'server'\nmodel = 'm'\nurl = 'u'\ntokenizer = 't'"
 
@@ -87,6 +88,13 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(material, tmp_path):
         loss.backward()
         grads = [p.grad.abs().max() for p in run.model.parameters() if p.grad is not None]
         assert max(grads) < 1e-3
+
+
+def test_thirds_are_shares(material, tmp_path):
+    thirds = "\n".join(f"{name} = 0.3333333" for name in ("on_policy", "teacher_forced", "static"))
+    run, lesson = lesson_of(recipe(material, tmp_path / "run", lesson=thirds))
+    with torch.no_grad():
+        assert distill.losses(run, lesson, run.batches[0])[1].weight > 0
 
 
 def test_the_teacher_is_asked_about_what_the_student_wrote(material, tmp_path, monkeypatch):
@@ -201,17 +209,14 @@ def test_two_processes_do_what_one_does(material, tmp_path):
     alone = recipe(material, tmp_path / "alone", accumulate=2, **options)
     both = recipe(material, tmp_path / "both", **options)
     distill.main(alone)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ark_asr.training.distill"])
     started = [context.Process(target=_train, args=(both, rank, port)) for rank in range(2)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(120)
-        assert process.exitcode == 0
+    with processes.ended(started):
+        for process in started:
+            process.join(processes.PATIENCE)
+            assert process.exitcode == 0
     one, two = (
         checkpoint.load_state(tmp_path / name / "step-0000002")["model"]
         for name in ("alone", "both")
@@ -332,6 +337,14 @@ def test_a_recipe_inherits_from_the_checkpoint_it_starts_from(material, tmp_path
     assert (config.seed, config.data.dev) == (1, ())
     assert config.optim.steps != 5
     assert config.data.workers == DataConfig().workers
+
+
+@pytest.mark.parametrize("name", ["optim", "data", "augment"])
+def test_a_table_that_is_none_is_named(tmp_path, name):
+    path = tmp_path / "recipe.toml"
+    path.write_text(f"start = 's'\noutput = 'o'\n{name} = 3\n")
+    with pytest.raises(OptionError, match=f"{name} must be a table"):
+        DistillConfig.load(path)
 
 
 @pytest.mark.parametrize(

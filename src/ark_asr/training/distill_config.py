@@ -130,6 +130,9 @@ class DistillConfig(TrainConfig):
         That is the precision, how sound is changed and how large batches are. Manifests, rates and
         the number of updates belong to a run, not to a model, and are not taken over.
         """
+        for name in ("optim", "data", "augment"):
+            if not isinstance(table.get(name, {}), Mapping):
+                raise OptionError(f"{path}: {name} must be a table")
         optim = table.get("optim", {})
         if any(optim.get(name, 0) for name in ("ctc_weight", "ctc_final")):
             raise OptionError(f"{path}: a distillation has no CTC losses; leave optim.ctc_... out")
@@ -159,7 +162,10 @@ def _inherit(table: Mapping[str, Any], start: Path) -> dict[str, Any]:
     path = start / _RECIPE_FILE
     if not path.is_file():
         return dict(table)
-    saved = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OptionError(f"{path}: cannot be read ({error})") from None
     augment = {field.name for field in dataclasses.fields(AugmentConfig)}
     completed = {name: saved[name] for name in ("precision",) if name in saved} | dict(table)
     for name, keys in (("data", _DATA), ("augment", augment)):

@@ -93,7 +93,8 @@ class Lesson:
         """
         config = self.config
         rng = np.random.default_rng((self.seed, batch.number))
-        kinds = rng.choice(3, size=len(slots), p=config.shares)
+        shares = np.array(config.shares) / sum(config.shares)  # within rounding of 1 before
+        kinds = rng.choice(3, size=len(slots), p=shares)
         ids = [self.tokenizer.encode(text) for text in batch.texts]
         static = np.flatnonzero(kinds == _STATIC).tolist()
         asked = np.flatnonzero(kinds != _STATIC).tolist()
