@@ -8,9 +8,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import socket
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+
+from ports import free_port
+
+PATIENCE = 400  # seconds, for a machine that has much else to do
 
 
 def train(recipe, size=1, *, resume=False, die_at=None, die_saving=False):
@@ -25,24 +29,35 @@ def train(recipe, size=1, *, resume=False, die_at=None, die_saving=False):
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ark_asr.training.supervised", "torch._dynamo"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     started = [
         context.Process(target=_main, args=(recipe, rank, size, port, resume, die_at, die_saving))
         for rank in range(size)
     ]
-    for process in started:
-        process.start()
-    # Like torchrun: when one has died, the others are ended.
     codes = []
-    for process in reversed(started) if not die_saving else started:
-        process.join(120 if not any(codes) else 0.1)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-        codes.append(process.exitcode)
+    with ended(started):
+        # Like torchrun: when one has died, the others are ended.
+        for process in reversed(started) if not die_saving else started:
+            process.join(PATIENCE if not any(codes) else 0.1)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+            codes.append(process.exitcode)
     return codes
+
+
+@contextmanager
+def ended(processes):
+    """Start them, and leave none behind: Python would wait at its end for one that waits itself."""
+    try:
+        for process in processes:
+            process.start()
+        yield
+    finally:
+        for process in processes:
+            if process.pid is not None:
+                process.kill()
+                process.join()
 
 
 def _main(recipe, rank, size, port, resume, die_at, die_saving):

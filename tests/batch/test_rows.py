@@ -186,13 +186,16 @@ from ark_asr.models.tokenizer import Tokenizer
 from listener import Listener
 
 class Torn:
-    # Killed in the middle of the n-th write, as by a power cut; 0 is never.
-    left = 0
+    # Killed in the middle of the n-th write, as by a power cut; 0 is never: then its parent will
+    # do it, which is waited for before all is done.
+    left, most = 0, 0
     def __init__(self, file):
         self.file = file
     def __getattr__(self, name):
         return getattr(self.file, name)
     def write(self, data):
+        while Torn.most and size() > Torn.most:
+            time.sleep(0.01)
         Torn.left -= 1
         if not Torn.left:
             self.file.write(data[: len(data) // 2])
@@ -211,7 +214,7 @@ for round in range(100):
     until = size() + dice.randrange(1, 900)
     child = os.fork()
     if not child:
-        Torn.left = torn
+        Torn.left, Torn.most = torn, 0 if torn else until + 900
         ark_asr.cli.main()
     while not torn and size() < until and not os.waitid(
         os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT
