@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
+import sys
 import threading
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +20,7 @@ from ark_asr.audio import load_audio
 from ark_asr.engines.base import Ask
 from ark_asr.engines.vllm import settings_from_variables
 from ark_asr.engines.vllm_server import VllmServer, _wav
-from ark_asr.errors import ModelError, ModelFormatError, OptionError
+from ark_asr.errors import MissingExtraError, ModelError, ModelFormatError, OptionError
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.types import Audio, TranscribeOptions
 
@@ -79,6 +83,22 @@ def test_a_recording_becomes_words(pretended, checkpoint, root, monkeypatch):
     ((headers, body),) = pretended.asked
     assert headers["Authorization"] == "Bearer secret"
     assert (body["model"], body["temperature"]) == ("mini", 0.0)
+
+
+def test_a_server_with_many_open_files_can_ask(pretended, checkpoint, root):
+    tokenizer = Tokenizer.load(checkpoint)
+    hello = root / "samples" / "hello.flac"
+    slots = tokenizer.config.audio_slots(len(load_audio(hello).samples) // 160)
+    pretended.answer = answer(tokenizer, slots, [*tokenizer.encode(" a"), *tokenizer.stop_ids])
+    with ExitStack() as held, ark_asr.load(checkpoint, engine=pretended.url) as recognizer:
+        descriptor = 0
+        while descriptor < 1024:  # what comes now has a number that select() does not take
+            try:
+                descriptor = os.dup(1)
+            except OSError as error:
+                pytest.skip(f"no more than {descriptor} files may be open here ({error})")
+            held.callback(os.close, descriptor)
+        assert recognizer.transcribe(hello, TranscribeOptions(vad=False)).text == "a"
 
 
 def test_another_model_is_noticed(pretended, checkpoint, root):
@@ -146,6 +166,24 @@ def test_only_checkpoints_and_no_threads(checkpoint):
         ark_asr.load(engine="vllm")
     with pytest.raises(OptionError, match="VLLM_CPU_OMP_THREADS_BIND"):
         ark_asr.load(checkpoint, engine="vllm", threads=1)
+
+
+@pytest.mark.parametrize(
+    ("here", "said"),
+    [
+        (None, "ARK-ASR in vLLM needs"),
+        ((0, 31, 2), r"\(0\.32; 0\.31\.2 is here\) needs"),
+        ((0, 33, 0), r"\(0\.32; 0\.33\.0 is here\) needs"),
+    ],
+)
+def test_no_vllm_or_another_release_is_one_line(checkpoint, monkeypatch, here, said):
+    """Of another release nothing is relied upon: what it says of our model would not be clear."""
+    number = ".".join(map(str, here or ()))
+    release = here and SimpleNamespace(__version_tuple__=here, __version__=number)
+    monkeypatch.setitem(sys.modules, "vllm", release)
+    with pytest.raises(MissingExtraError, match=said) as found:
+        ark_asr.load(checkpoint, engine="vllm")
+    assert str(found.value).endswith(" an optional part: pip install 'ark-asr[vllm]'")
 
 
 def test_sound_arrives_as_it_was():

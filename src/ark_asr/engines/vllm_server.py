@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from select import select
+from selectors import EVENT_READ, DefaultSelector
+from socket import socket
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -143,7 +144,7 @@ def _ask(
             connection.request("GET", parts.path, headers=headers)
         else:
             connection.request("POST", parts.path, json.dumps(body), headers)
-        while gone is not None and not select([connection.sock], [], [], _LOOK)[0]:
+        while gone is not None and not _has_answered(connection.sock):
             if gone():
                 return None
         answer = connection.getresponse()
@@ -156,6 +157,13 @@ def _ask(
         raise ModelError(f"{url}: no vLLM server answers there ({error})") from None
     finally:
         connection.close()
+
+
+def _has_answered(connection: socket) -> bool:
+    """Whether there is something to read, or will be within `_LOOK` seconds."""
+    with DefaultSelector() as selector:  # select() takes no descriptor above 1023
+        selector.register(connection, EVENT_READ)
+        return bool(selector.select(_LOOK))
 
 
 def _wav(audio: Audio) -> bytes:
