@@ -276,8 +276,8 @@ class TrainConfig:
         self._check_ranges(where)
 
     def _check_ranges(self, where: str) -> None:
-        tables = {"": self, "data.": self.data, "augment.": self.augment, "optim.": self.optim}
-        for table, values in tables.items():
+        tables: Any = ("", self), ("data.", self.data), ("augment.", self.augment)
+        for table, values in (*tables, ("optim.", self.optim)):
             for field in dataclasses.fields(values):
                 value = getattr(values, field.name)
                 if isinstance(value, int | float) and not 0 <= value < math.inf:

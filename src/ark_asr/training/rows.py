@@ -85,7 +85,7 @@ def _row(data: object, manifest: str, *, augment: bool) -> Row:
         raise OptionError("'text' must be what is said, or \"\" where nobody speaks")
     span = None
     if "offset" in data:
-        span = data["offset"], data.get("bytes")
+        span = data["offset"], data.get("bytes", -1)
         if not all(type(number) is int and number >= 0 for number in span):
             raise OptionError("'offset' and 'bytes' must be whole numbers: where it is in a shard")
     return Row(
