@@ -131,7 +131,7 @@ def cluster(package, manifest, records, tmp_path, root):
     paths = os.pathsep.join([str(root / "src"), str(root / "tests")])
     done = subprocess.run(
         [sys.executable, "-c", RUN, package, manifest, tmp_path],
-        capture_output=True, text=True, check=False, timeout=600,
+        capture_output=True, text=True, check=False, timeout=900,
         env={**os.environ, "PYTHONPATH": paths, "RAY_ADDRESS": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -139,6 +139,7 @@ def cluster(package, manifest, records, tmp_path, root):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1000)
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_two_workers_and_those_that_are_killed(cluster, alone, tmp_path):
     lost_worker, lost_process, stopped, resumed = cluster

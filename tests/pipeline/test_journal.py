@@ -241,8 +241,8 @@ def test_killed_at_random_points(model, recording, tmp_path):
         sizes.append(path.stat().st_size)
     assert sizes == sorted(sizes)
     with start() as last:
-        resumed = json.loads(last.communicate(timeout=120)[0])
+        resumed = json.loads(last.communicate(timeout=250)[0])
     path.unlink()
     with start() as whole:
-        assert json.loads(whole.communicate(timeout=120)[0]) == resumed
+        assert json.loads(whole.communicate(timeout=250)[0]) == resumed
     assert len(resumed) >= 5

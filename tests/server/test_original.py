@@ -16,7 +16,7 @@ from serving import http, serving
 
 def curl(*arguments):
     done = subprocess.run(
-        ["curl", "--silent", "--show-error", "--max-time", "60", *map(str, arguments)],
+        ["curl", "--silent", "--show-error", "--max-time", "120", *map(str, arguments)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return json.loads(done.stdout)

@@ -31,6 +31,7 @@ def environment(root):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1000)
 def test_torchrun_starts_a_run_again_that_has_died(tmp_path, environment):
     material = tones.write_material(tmp_path)
     recipe = tones.recipe(material, tmp_path / "run", steps=4, save_every=2)

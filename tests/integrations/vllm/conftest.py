@@ -21,6 +21,14 @@ from ark_asr.types import Audio
 from ports import free_port
 
 _WAIT = 400  # seconds; a busy machine of two cores needs about a hundred
+_TEST = 1800  # seconds of one test, of which the first one waits for the server as well
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.timeout(_TEST))
 
 
 @dataclass(frozen=True)
