@@ -18,7 +18,8 @@ from typing import Any
 
 from ark_asr.engines.base import Ask
 from ark_asr.engines.writer import CheckpointWriter
-from ark_asr.errors import MissingExtraError, ModelError, OptionError
+from ark_asr.errors import ModelError, OptionError
+from ark_asr.integrations.vllm.release import release_problem
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.types import Hypothesis
 
@@ -98,11 +99,11 @@ class VllmEngine(CheckpointWriter):
             ModelError: vLLM could not start.
             OptionError: A variable holds no number.
         """
-        try:
-            from vllm import EngineArgs, LLMEngine
-            from vllm.platforms import current_platform
-        except ImportError:
-            raise MissingExtraError("The engine vllm", "vllm") from None
+        if (problem := release_problem()) is not None:
+            raise problem
+        from vllm import EngineArgs, LLMEngine
+        from vllm.platforms import current_platform
+
         tokenizer = Tokenizer.load(folder)
         cpu = current_platform.is_cpu()
         wanted = settings_from_variables()

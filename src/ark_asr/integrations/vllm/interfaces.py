@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from ark_asr.errors import MissingExtraError
+from ark_asr.integrations.vllm.release import release_problem
 
-try:
-    import vllm
-except ImportError:
-    raise MissingExtraError("ARK-ASR in vLLM", "vllm") from None
-
-# As in pyproject.toml. A release is added when `make test-vllm` has passed with it.
-if vllm.__version_tuple__[:2] != (0, 32):
-    raise MissingExtraError(f"ARK-ASR in vLLM (0.32; {vllm.__version__} is here)", "vllm")
+if (problem := release_problem()) is not None:
+    raise problem
 
 from vllm.config import ModelConfig as VllmModelConfig
 from vllm.config import SpeechToTextConfig, VllmConfig
