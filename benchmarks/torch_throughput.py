@@ -14,6 +14,7 @@ Log-mels are made on the host in any case: the last line says how fast.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +27,7 @@ from ark_asr.audio import LogMel
 from ark_asr.engines.base import Ask
 from ark_asr.engines.torch import TorchEngine
 from ark_asr.engines.torch_writer import TorchWriter
+from ark_asr.errors import ArkError
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.types import Audio, Prompt
 from mini import processor
@@ -122,4 +124,7 @@ def rtfx(write: Callable[[list[Audio]], None], batch: int, repeats: int) -> tupl
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ArkError as error:  # no such device, no compiler
+        sys.exit(f"torch_throughput.py: {error}")
