@@ -43,7 +43,7 @@ class Served:
         self.url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(
             self.app, log_config=None, access_log=False, ws="websockets-sansio",
-            timeout_graceful_shutdown=20,
+            timeout_graceful_shutdown=60,
         )  # fmt: skip
         self.server = Server(config, self.app.state.hang_up)
         # One that does not end, in a test that failed, must not keep the whole run from its end.

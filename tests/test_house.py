@@ -140,7 +140,7 @@ def loaded_after(code: str) -> set[str]:
     """Top-level names of the modules that a fresh interpreter has after running the code."""
     script = f"{code}\nimport sys; print(*sorted({{n.split('.')[0] for n in sys.modules}}))"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300
     )
     return set(done.stdout.splitlines()[-1].split())
 

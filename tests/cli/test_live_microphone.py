@@ -164,12 +164,12 @@ def hall(tmp_path):
 def test_what_is_played_in_the_hall_is_written_down(hall, root, name):
     with hall.live("--device", name, "--json") as process:
         with hall.play(name, root / "samples" / "hello.flac") as player:
-            assert player.wait(60) == 0
+            assert player.wait(180) == 0
         for line in process.stdout:
             if json.loads(line)["kind"] == "final":
                 break
         process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=60)
+        rest, errors = process.communicate(timeout=180)
     final = json.loads(line)
     # Eight kilohertz cost a word now and then.
     assert len(set(final["settled"].split()) & set(SAID.split())) >= len(set(SAID.split())) - 1
@@ -183,7 +183,7 @@ def test_a_sound_server_that_dies_costs_one_line_and_no_words(hall, root):
             while not partial["settled"]:
                 partial = json.loads(process.stdout.readline())
             hall.process.kill()
-        rest, errors = process.communicate(timeout=60)
+        rest, errors = process.communicate(timeout=180)
     final = json.loads(rest.splitlines()[-1])
     assert final["kind"] == "final"
     assert final["settled"]
@@ -193,12 +193,12 @@ def test_a_sound_server_that_dies_costs_one_line_and_no_words(hall, root):
 
 def test_the_microphones_are_listed_and_none_is_invented(hall):
     with hall.live("--list-devices") as process:
-        listed, errors = process.communicate(timeout=60)
+        listed, errors = process.communicate(timeout=180)
     names = [line.partition(": ")[2] for line in listed.splitlines()]
     assert {*SINKS, "default (the system's choice)"} <= set(names)
     hall.process.kill()
     hall.process.wait()
     with hall.live() as process:
-        said, errors = process.communicate(timeout=60)
+        said, errors = process.communicate(timeout=180)
     assert (said, errors) == ("", "ark-asr: no microphone is known to the system\n")
     assert process.returncode == 2

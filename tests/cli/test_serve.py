@@ -32,7 +32,7 @@ def run(*arguments):
 def program(*arguments):
     """In a process of its own, as a server that is left behind needs it."""
     command = [sys.executable, "-m", "ark_asr", "serve", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ running.serve(Settings(port=int(sys.argv[1]), threads=1),
 
 def test_ctrl_c_in_the_moment_of_the_start_ends_it_too(port, heeded):
     command = [sys.executable, "-c", SERVE_AND_STOP, str(port)]
-    ended = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True, timeout=120)
+    ended = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True, timeout=300)
     assert ended.returncode == -signal.SIGINT  # what Python makes of it where nothing catches it
     assert '"event": "stopping"' in ended.stderr
     assert ended.stderr.count("Traceback") == 1

@@ -24,7 +24,7 @@ def left_behind(code, home):
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("XDG", "ORT"))}
     kept.pop("CI", None)  # the runtime is silent there, but nobody's laptop is a CI machine
     home_of = {"HOME": str(home), "USERPROFILE": str(home), "LOCALAPPDATA": str(home)}
-    subprocess.run([sys.executable, "-c", code], env=kept | home_of, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], env=kept | home_of, check=True, timeout=300)
     return {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
 
 

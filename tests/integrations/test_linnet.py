@@ -246,7 +246,7 @@ def test_the_command_serves_and_ends(talk):
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         url = next(line.split()[-1] for line in process.stderr if "serving at" in line)
-        with httpx.Client(base_url=url, timeout=60) as client:
+        with httpx.Client(base_url=url, timeout=120) as client:
             assert ready(client).get("/health").json()["models"] == {"stt": "ready"}
             windows = cf_facts.windows(talk[: 4 * RATE], 1.0)
             bodies = [cf_facts.classify_request(window, 1.0, "s") for window in windows]
