@@ -21,6 +21,7 @@ from ark_asr.training.dev import dev_sets
 from ark_asr.training.journal import Journal
 from ark_asr.training.ranks import Ranks
 from ark_asr.training.rows import Row
+from ark_asr.training.run import save
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,26 @@ def test_a_run_does_not_go_on_from_another_model(finished, tmp_path):
     start = next(line for line in finished.read_text().splitlines() if line.startswith("start"))
     with pytest.raises(OptionError, match=r"was not begun from .*size mismatch"):
         goes_on(finished, start, f"start = '{other}'")
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_corrections_do_not_go_on_with_other_weights(material, tmp_path, rank):
+    """Without corrections all weights are in the checkpoint, and it does not matter."""
+    for seed in range(2):
+        checkpoints.write_checkpoint(
+            tmp_path / f"start{seed}", seed=seed, dtype="BF16", scale=0.05, encoder_layers=1,
+            layers=1, max_positions=256,
+        )  # fmt: skip
+    start = f"'{tmp_path / 'start0'}'"
+    path = tones.recipe(material, tmp_path / "run", steps=2, rank=rank, start=start,
+                        ctc_weight=0, ctc_final=0)  # fmt: skip
+    save(supervised.prepare(TrainConfig.load(path), resume=False, skip_bad=False))
+    assert goes_on(path, "start0", "start0").step == 0
+    if not rank:
+        assert goes_on(path, "start0", "start1").step == 0
+        return
+    with pytest.raises(OptionError, match=r"was not begun from .*start1 .*not trained are others"):
+        goes_on(path, "start0", "start1")
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import nn
 
 from ark_asr.errors import OptionError
 from ark_asr.training.checkpoint import RECIPE_FILE
@@ -46,6 +50,19 @@ def _trained_by(table: Mapping[str, Any]) -> dict[str, object]:
     if "ctc_weight" in optim and "ctc_final" in optim:
         found["optim.ctc_weight"] = max(optim["ctc_weight"], optim["ctc_final"]) > 0
     return found
+
+
+def frozen_weights(model: nn.Module) -> str:
+    """A fingerprint of the weights that are not trained, of which a checkpoint has no copy.
+
+    Of their beginnings, as bfloat16: in which they may be held.
+    """
+    digest = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        if not weight.requires_grad:
+            some = weight.detach().flatten()[:256].to("cpu", torch.bfloat16)
+            digest.update(name.encode() + some.float().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def refuse_strangers(ranks: Ranks, step: int, rows: Sequence[Row]) -> None:

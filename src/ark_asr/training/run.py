@@ -21,7 +21,7 @@ from ark_asr.models.weights import WEIGHTS_FILE
 from ark_asr.training import checkpoint, lora, sharding
 from ark_asr.training.average import MovingAverage
 from ark_asr.training.config import TrainConfig
-from ark_asr.training.continuing import refuse_changes, refuse_strangers
+from ark_asr.training.continuing import frozen_weights, refuse_changes, refuse_strangers
 from ark_asr.training.data import Batches
 from ark_asr.training.dev import DevSet, dev_sets
 from ark_asr.training.guard import Guard
@@ -222,6 +222,7 @@ def save(run: Run) -> None:
             "listening": run.listening.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in run.optimisers],
             "averages": run.average.values,
+            "frozen": frozen_weights(run.model),
         }
     if run.ranks.first:
         checkpoint.save(folder, run.model, run.config, state, weights)
@@ -231,6 +232,8 @@ def save(run: Run) -> None:
 
 
 def _load(run: Run, state: Mapping[str, Any]) -> None:
+    if state.get("frozen", frozen := frozen_weights(run.model)) != frozen:
+        raise ValueError("its weights that are not trained are others")
     run.model.load_state_dict(state["model"], strict=False)
     run.listening.load_state_dict(state["listening"])
     for optimiser, saved in zip(run.optimisers, state["optimisers"], strict=True):
