@@ -1,6 +1,6 @@
 """Word error rates of a model on test manifests: the table of the model card.
 
-    python score.py MODEL MANIFEST... [--json out.json] [--pipeline]
+    python score.py MODEL MANIFEST... [--beams N] [--json out.json] [--pipeline]
 
 Clips are decoded alone, as the trainer's dev sets are; ``--pipeline`` walks the whole road (voice
 activity, cuts), which recordings longer than the model's clip need.
@@ -11,9 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 from ark_asr import load
+from ark_asr.decoding.beam import beam
+from ark_asr.decoding.search import greedy
 from ark_asr.engines import load_engine
 from ark_asr.models.store import resolve
 from ark_asr.models.tokenizer import Tokenizer
@@ -22,12 +25,12 @@ from ark_asr.training.validate import Score, score, transcribe_rows
 from ark_asr.types import TranscribeOptions
 
 
-def transcribe_whole(model: str, rows: list[Row]) -> list[str]:
+def transcribe_whole(model: str, rows: list[Row], beams: int) -> list[str]:
     """Transcripts by the pipeline, one recording after the other."""
     texts = []
     with load(model) as recognizer:
         for row in rows:
-            options = TranscribeOptions(begin=row.begin or None, end=row.end)
+            options = TranscribeOptions(begin=row.begin or None, end=row.end, beam_size=beams)
             texts.append(recognizer.transcribe(row.audio, options).text)
     return texts
 
@@ -52,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("manifests", type=Path, nargs="+")
+    parser.add_argument("--beams", type=int, default=1, metavar="N", help="1: greedy")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--pipeline", action="store_true")
     args = parser.parse_args()
@@ -63,9 +67,10 @@ def main() -> None:
     for manifest in args.manifests:
         rows = read_manifest(manifest)
         if engine is None:
-            texts = transcribe_whole(args.model, rows)
+            texts = transcribe_whole(args.model, rows, args.beams)
         else:
-            texts = transcribe_rows(engine, tokenizer, rows)
+            search = partial(beam, width=args.beams) if args.beams > 1 else greedy
+            texts = transcribe_rows(engine, tokenizer, rows, search=search)
         result = score([row.text for row in rows], texts)
         print(line(manifest.stem, result), flush=True)
         if "voices" in manifest.stem:

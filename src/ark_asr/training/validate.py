@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jiwer
@@ -16,7 +16,7 @@ from ark_asr.errors import ArkError, OptionError
 from ark_asr.evaluation.intervals import Interval, interval
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.training.rows import Row, read_samples
-from ark_asr.types import FloatArray, Prompt
+from ark_asr.types import FloatArray, Hypothesis, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,20 @@ def plain(text: str) -> str:
 
 
 def transcribe_rows(
-    engine: Engine, tokenizer: Tokenizer, rows: Sequence[Row], batch: int = 16
+    engine: Engine,
+    tokenizer: Tokenizer,
+    rows: Sequence[Row],
+    batch: int = 16,
+    search: Callable[..., list[Hypothesis]] = greedy,
 ) -> list[str]:
-    """Greedy transcripts of rows, in their order; clips of similar length are decoded together.
+    """Transcripts of rows, in their order; clips of similar length are decoded together.
+
+    Args:
+        engine: Who hears them.
+        tokenizer: The model's text side.
+        rows: What is heard.
+        batch: Clips that are decoded together.
+        search: `greedy`, or another that takes its arguments.
 
     Raises:
         OptionError: Names the row whose sound cannot be read.
@@ -68,7 +79,7 @@ def transcribe_rows(
         mels = [log_mel(sound[: features.clip_samples]) for sound in sounds]
         audio = engine.embed_audio(mels)
         prompts = [Prompt(tokenizer.prompt(len(a)), a) for a in audio]
-        found = greedy(
+        found = search(
             engine,
             prompts,
             rules=[SuppressIds(tokenizer.suppressed_ids, engine.output_ids)],
