@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,11 @@ SPEECH = ROOT.parent / "shared" / "data"
 # A loaded machine must not fail a test: no deadline on single examples.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+
+def pytest_unconfigure():
+    """A thread that a failed test left behind is named, and does not keep the run from its end."""
+    faulthandler.dump_traceback_later(300, exit=True, file=sys.__stderr__)
 
 
 @pytest.fixture(autouse=True)

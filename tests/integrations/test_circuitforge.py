@@ -241,7 +241,7 @@ def test_health_answers_and_requests_are_bounded_while_one_is_decoded():
         try:
             for thread in threads:
                 thread.start()
-            began.acquire()
+            assert began.acquire(timeout=60)
             assert client.get("/health").json()["model"] == "slow"
             while len(statuses) < 1:  # the one too many is answered at once
                 free.wait(0.01)
