@@ -20,6 +20,8 @@ from ark_asr.decoding.search import greedy
 from ark_asr.engines.torch import TorchEngine
 from ark_asr.models.tokenizer import IM_END, Tokenizer
 from ark_asr.types import Prompt, TranscribeOptions
+from ports import free_port
+from proxies import certified, proxied
 from vllm_chat import INSTRUCTION, ask, recording, tokens
 
 
@@ -144,6 +146,22 @@ def test_deltas_join_to_the_text(client, root):
     # vLLM's events are those of its chat route, not OpenAI's: they have choices.
     parts = [event.choices[0]["delta"].get("content") or "" for event in stream]
     assert "".join(parts) == whole
+
+
+def test_behind_the_proxy_of_several_servers(server, client, root, hello, tmp_path):
+    """Of two servers one is down, as it is in a rolling restart: nobody notices."""
+    expected = client.audio.transcriptions.create(model="ark-mini", file=hello).text
+    site = root / "deploy" / "replicas.conf"
+    ports = {"8001": server.url.rpartition(":")[2], "8002": free_port()}
+    form = {"data": {"model": "ark-mini"}, "files": {"file": (hello.name, hello.read_bytes())}}
+    with proxied("nginx", site, tmp_path, certified(tmp_path), ports) as http:
+        answers = [http.post("/v1/audio/transcriptions", **form) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200] * 4
+        assert {answer.json()["text"] for answer in answers} == {expected}
+        form["data"]["stream"] = "true"
+        streamed = http.post("/v1/audio/transcriptions", **form)
+    assert streamed.text.count("data: ") > 2
+    assert streamed.text.rstrip().endswith("data: [DONE]")
 
 
 def test_long_recordings_are_cut(client, root):
