@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ark_asr.engines.base import Ask
+from ark_asr.engines.vllm_release import release_problem
 from ark_asr.engines.writer import CheckpointWriter
 from ark_asr.errors import ModelError, OptionError
-from ark_asr.integrations.vllm.release import release_problem
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.types import Hypothesis
 

@@ -30,9 +30,8 @@ def assert_same(found, expected):
 def test_tensor_parallel(asks, checkpoint, tmp_path, monkeypatch):
     """Heads, keys and values, feed-forward, adapter and vocabulary: a half in each process."""
     folder = tmp_path / "split"
-    write_checkpoint(
-        folder, hidden=128, heads=4, kv_heads=2, head_dim=32, size=128, encoder_heads=4, scale=2.0
-    )
+    sizes = {"hidden": 128, "heads": 4, "kv_heads": 2, "head_dim": 32, "size": 128}
+    write_checkpoint(folder, **sizes, encoder_heads=4, tied=False, scale=2.0)
     config = json.loads((folder / "config.json").read_text())
     config["architectures"] = ["ArkasrForConditionalGeneration"]
     (folder / "config.json").write_text(json.dumps(config))

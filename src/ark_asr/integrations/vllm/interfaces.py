@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ark_asr.integrations.vllm.release import release_problem
+from ark_asr.engines.vllm_release import release_problem
 
 if (problem := release_problem()) is not None:
     raise problem

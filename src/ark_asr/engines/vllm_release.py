@@ -1,4 +1,4 @@
-"""Which releases of vLLM the plug-in runs in; asked before anything of vLLM is relied upon."""
+"""Which releases of vLLM can be used; asked before anything of vLLM is relied upon."""
 
 from __future__ import annotations
 
