@@ -137,7 +137,7 @@ def test_one_record_for_every_stage(data, tmp_path):
     data("manifest", tmp_path / "set", "-o", tmp_path / "m.jsonl")
     records = read_manifest(str(tmp_path / "m.jsonl"))
     assert [record.text for record in records] == ["text 10", "text 20"]
-    training = pytest.importorskip("ark_asr.training.data", reason="PyTorch is not installed")
+    training = pytest.importorskip("ark_asr.training.rows", reason="PyTorch is not installed")
     rows = training.read_manifest(tmp_path / "m.jsonl")
     assert [(row.audio, row.text, row.seconds) for row in rows] == [
         (record.path, record.text, record.field("duration")) for record in records

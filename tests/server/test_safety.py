@@ -18,6 +18,7 @@ import pytest
 from starlette.requests import Request
 
 from ark_asr.errors import OptionError
+from ark_asr.server import lingering
 from ark_asr.server.guards import Record
 from ark_asr.server.keys import Keys, add_key
 from ark_asr.server.metrics import Metrics
@@ -113,6 +114,30 @@ def test_a_large_upload_is_refused_while_it_is_read(narrow, chunked):
     except httpx.WriteError:  # it hung up in the middle, which is as good
         return
     assert answer.status_code == 413
+
+
+def test_who_is_refused_may_finish_writing(narrow, monkeypatch):
+    """Closed at once, the connection is reset: a proxy, which still writes, never sees why."""
+    monkeypatch.setattr(lingering, "_PAUSE", PATIENCE)
+    monkeypatch.setattr(lingering, "_LONGEST", PATIENCE)
+    with socket.create_connection(("127.0.0.1", narrow.port), timeout=PATIENCE) as connection:
+        connection.sendall(
+            f"POST /asr HTTP/1.1\r\nHost: 127.0.0.1:{narrow.port}\r\n"
+            f"Authorization: Bearer {narrow.key}\r\nConnection: close\r\n"
+            "Content-Type: multipart/form-data; boundary=x\r\n"
+            f"Content-Length: {8 << 20}\r\n\r\n".encode()
+        )
+        told = b""
+        while b"upload_too_large" not in told:  # at once, not when all has been written
+            more = connection.recv(4096)
+            assert more
+            told += more
+        for _ in range(8):
+            connection.sendall(bytes(1 << 20))
+        while more := connection.recv(4096):
+            told += more
+    assert told.startswith(b"HTTP/1.1 413")
+    assert json.loads(told.partition(b"\r\n\r\n")[2])["error"]["code"] == "upload_too_large"
 
 
 def test_a_stalled_upload_is_given_up():

@@ -26,6 +26,7 @@ from ark_asr.server.jobs import routes as jobs
 from ark_asr.server.jobs.runner import AT_ONCE, Jobs
 from ark_asr.server.jobs.store import JobStore
 from ark_asr.server.keys import Keys
+from ark_asr.server.lingering import Lingering
 from ark_asr.server.metrics import Metrics
 from ark_asr.server.problems import Problem, problem_of
 from ark_asr.server.reference import reference
@@ -74,6 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # FastAPI's would be fetched from another server; ours is below
         redoc_url=None,
         middleware=[
+            Middleware(Lingering),
             Middleware(Record, metrics=metrics),
             Middleware(Door, settings=settings, keys=keys),
         ],
