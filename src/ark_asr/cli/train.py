@@ -231,7 +231,11 @@ def label(
 @app.command()
 def average(
     checkpoints: Annotated[
-        list[Path], typer.Argument(metavar="CHECKPOINT...", help="Two or more, of one run.")
+        list[Path],
+        typer.Argument(
+            metavar="CHECKPOINT...",
+            help="Two or more, of one run or its start; twice: it counts twice.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A new folder.")],
 ) -> None:

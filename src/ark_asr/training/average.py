@@ -66,7 +66,7 @@ class MovingAverage:
 
 
 def average_checkpoints(folders: Sequence[Path], target: Path) -> None:
-    """Write the mean of the weights of several checkpoints of one run as another checkpoint.
+    """Write the mean of the weights of several checkpoints, of one run or its start, as another.
 
     Raises:
         OptionError: There are fewer than two, they differ in form, or the target exists.
