@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 import checkpoints
 import tones
 from ark_asr.cli import app
+from ark_asr.training.config import TrainConfig
+from ark_asr.training.overrides import Overrides
+from ark_asr.training.run import prepare
 
 
 def ark_asr(*arguments):
@@ -48,6 +51,16 @@ def test_a_newcomer_gets_from_recordings_to_a_package(root, tmp_path, monkeypatc
             "--min-same-transcripts", "1.0")  # fmt: skip
     ark_asr("transcribe", material / "tones.wav", "--model", package, "-o", tmp_path / "out.txt")
     assert (tmp_path / "out.txt").exists()
+
+
+def test_the_recipe_fits_what_the_small_model_hears_at_once(root, tmp_path):
+    material = tones.write_material(tmp_path)
+    manifest = material / "train.jsonl"
+    mini = root / "checkpoints" / "ark-mini"
+    overrides = Overrides(mini, tmp_path / "adapted", (manifest,), (manifest,))
+    config = TrainConfig.load(root / "recipes" / "adapt" / "lora.toml", overrides)
+    run = prepare(config, resume=False, skip_bad=False)
+    assert run.config.data.max_seconds == run.tokenizer.features.clip_seconds < 30
 
 
 def test_rows_that_belong_together_are_in_one_set(root, tmp_path, monkeypatch):

@@ -237,6 +237,9 @@ def test_clips_that_are_longer_than_a_model_hears_are_not_learnt(material, tmp_p
     path.write_text(path.read_text().replace("[data]", "[data]\nmax_seconds = 60.0"))
     with pytest.raises(OptionError, match="max_seconds is 60, but the model hears 30 s"):
         supervised.prepare(TrainConfig.load(path), resume=False, skip_bad=False)
+    path.write_text(path.read_text().replace("max_seconds = 60.0", "max_seconds = 0"))
+    run = supervised.prepare(TrainConfig.load(path), resume=False, skip_bad=False)
+    assert run.config.data.max_seconds == 30.0
 
 
 @pytest.mark.parametrize(

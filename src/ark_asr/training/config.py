@@ -47,7 +47,7 @@ class DataConfig:
         dev_limit: Rows scored per dev manifest; 0 for all.
         batch_seconds: Seconds of sound, padding included, in one batch of one process.
         batch_clips: Most clips in one batch.
-        max_seconds: Longer clips are left out (counted aloud).
+        max_seconds: Longer clips are left out (counted aloud); 0: longer than the model hears.
         ramp_steps: Over so many batches the longest clip grows from ``ramp_seconds`` to
             ``max_seconds``: a decoder that is new learns to listen on short clips first.
         ramp_seconds: Longest clip at the first batch.
@@ -259,7 +259,6 @@ class TrainConfig:
         positive = {
             "data.batch_seconds": self.data.batch_seconds,
             "data.batch_clips": self.data.batch_clips,
-            "data.max_seconds": self.data.max_seconds,
             "optim.steps": self.optim.steps,
             "optim.accumulate": self.optim.accumulate,
             "optim.give_up": self.optim.give_up,

@@ -124,6 +124,8 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool, distil: bool =
 
     tokenizer = Tokenizer.load(config.path(config.start))
     longest = tokenizer.features.clip_seconds
+    data = dataclasses.replace(config.data, max_seconds=config.data.max_seconds or longest)
+    config = dataclasses.replace(config, data=data)
     if config.data.max_seconds > longest:
         raise OptionError(
             f"data.max_seconds is {config.data.max_seconds:g}, but the model hears {longest:g} s; "
