@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -240,6 +241,13 @@ def test_clips_that_are_longer_than_a_model_hears_are_not_learnt(material, tmp_p
     path.write_text(path.read_text().replace("max_seconds = 60.0", "max_seconds = 0"))
     run = supervised.prepare(TrainConfig.load(path), resume=False, skip_bad=False)
     assert run.config.data.max_seconds == 30.0
+
+
+def test_of_a_model_no_more_is_trained_than_it_has(material, tmp_path, capsys):
+    path = tones.recipe(material, tmp_path / "run", steps=2)  # with auxiliary losses
+    supervised.prepare(TrainConfig.load(path), resume=False, skip_bad=False)
+    size, trained = re.findall(r"([0-9.]+) M", capsys.readouterr().out)
+    assert size == trained
 
 
 @pytest.mark.parametrize(

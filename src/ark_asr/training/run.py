@@ -156,7 +156,7 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool, distil: bool =
     if ranks.first:
         hours = sum(row.seconds for row in rows) / 3600
         size = sum(p.numel() for p in learner.model.parameters()) / 1e6
-        trained = sum(p.numel() for p in run.trained) / 1e6
+        trained = sum(p.numel() for p in learner.model.parameters() if p.requires_grad) / 1e6
         say(
             f"{size:.2f} M parameters, {trained:.2f} M of them trained; {len(rows):,} clips, "
             f"{hours:.1f} h per epoch ({too_long:,} longer than {config.data.max_seconds:g} s left "
