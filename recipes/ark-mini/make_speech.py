@@ -247,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--texts", type=Path, required=True, help="folder with en-*.txt")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--hours", type=float, default=80.0, help="of training speech")
+    parser.add_argument("--hours", type=float, default=80.0, help="of training speech, from shard 0 on")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first-shard", type=int, default=0, help="skip training shards before it")
     parser.add_argument(
@@ -267,6 +267,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     args = parser.parse_args(argv)
     jobs = [job for job in _jobs(args) if not job.manifest.exists()]
+    if not jobs:
+        print("all shards are there already; --hours counts from shard 0", file=sys.stderr)
     started, hours = time.monotonic(), 0.0
     with ProcessPoolExecutor(args.workers) as pool:
         for done, future in enumerate(as_completed([pool.submit(make_shard, j) for j in jobs]), 1):
