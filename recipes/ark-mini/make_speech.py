@@ -247,7 +247,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--texts", type=Path, required=True, help="folder with en-*.txt")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--hours", type=float, default=80.0, help="of training speech, from shard 0 on")
+    parser.add_argument(
+        "--hours", type=float, default=80.0, help="of training speech, from shard 0 on"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first-shard", type=int, default=0, help="skip training shards before it")
     parser.add_argument(
