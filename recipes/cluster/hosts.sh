@@ -28,7 +28,7 @@ for i in "${!names[@]}"; do
     command=$(printf '%q ' env "OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}" "$torchrun" \
         --nnodes "${#names[@]}" --nproc-per-node "${slots[$i]}" \
         --rdzv-id "${RUN_ID:-ark-asr}" --rdzv-backend c10d --rdzv-endpoint "${names[0]}:$port" \
-        --max-restarts 3 -m ark_asr.training "$@" --resume)
+        --max-restarts 3 -m -- ark_asr.training "$@" --resume)
     ${SSH:-ssh -o BatchMode=yes} "${names[$i]}" "cd $(printf '%q' "$PWD") && $command" \
         > "$logs/host-$i.log" 2>&1 &
     pids+=($!)

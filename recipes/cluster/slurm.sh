@@ -16,4 +16,4 @@ srun torchrun \
     --nnodes "$SLURM_JOB_NUM_NODES" --nproc-per-node "${SLURM_GPUS_ON_NODE:-8}" \
     --rdzv-id "$SLURM_JOB_ID" --rdzv-backend c10d --rdzv-endpoint "$first:${MASTER_PORT:-29503}" \
     --max-restarts 3 \
-    -m ark_asr.training "$@" --resume
+    -m -- ark_asr.training "$@" --resume

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from torch.distributed.run import parse_args
 
 import tones
 from ark_asr.training import checkpoint
@@ -86,7 +87,26 @@ def test_every_host_of_a_file_is_asked_to_join(hosts, tmp_path):
         assert said.startswith(f"host {name}\n")
         assert "--nnodes 2 --nproc-per-node 2" in said
         assert "--rdzv-endpoint one:29503" in said
-        assert "ark_asr.training my recipe.toml --set optim.steps=5 --resume" in said
+        assert "-- ark_asr.training my recipe.toml --set optim.steps=5 --resume" in said
+
+
+def test_torchrun_takes_none_of_our_options_for_its_own(hosts, root, tmp_path):
+    options = ["r.toml", "--start", "published", "--output", "run"]
+    assert hosts("one slots=2\n", *options).returncode == 0
+    for name, text in (("srun", 'exec "$@"'), ("scontrol", "echo one")):
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    job = {"SLURM_JOB_NODELIST": "one", "SLURM_JOB_NUM_NODES": "1", "SLURM_JOB_ID": "7"}
+    job |= {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    slurm = subprocess.run(
+        [str(root / "recipes" / "cluster" / "slurm.sh"), *options], env={**os.environ, **job},
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    for said in ((tmp_path / "logs" / "host-0.log").read_text(), slurm.stdout):
+        line = next(line for line in said.splitlines() if "--nnodes" in line)
+        parsed = parse_args(line[line.index("--nnodes") :].split())
+        assert parsed.training_script == "ark_asr.training"
+        assert parsed.training_script_args == [*options, "--resume"]
 
 
 @pytest.mark.parametrize(
