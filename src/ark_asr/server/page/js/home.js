@@ -7,6 +7,9 @@ import {prefer, preferences} from "./preferences.js";
 import {show} from "./problems.js";
 import * as results from "./store.js";
 
+/** Jobs by the ids of their results. */
+const underWay = new Map();
+
 export const addressOf = (result) => `#result=${result.id}`;
 
 export const newResult = (fields) => ({id: crypto.randomUUID?.() ?? String(Math.random()).slice(2),
@@ -64,11 +67,13 @@ function takeFiles(files) {
  * Sends a recording and shows how far it is; its document becomes that of the result, and an event
  * `transcribed` says so.
  *
- * Resolves to whether there is one.
+ * Resolves to whether there is one. What is on its way already is not sent once more.
  */
 export async function transcribe(result, {opens = false, quiet = false} = {}) {
+  if (underWay.has(result.id)) return false;
   const card = cardOf(result, () => job.cancel());
   const job = new Job(result, {speakers: tellsSpeakers() && preferences.speakers, onChange: card.show, onStarted: () => result.document || keep(result)});
+  underWay.set(result.id, job);
   $("jobs").append(card.element);
   try {
     const found = await job.run();
@@ -88,10 +93,14 @@ export async function transcribe(result, {opens = false, quiet = false} = {}) {
     if (!(quiet && error.status === 404)) show(error, result.title);
     return false;
   } finally {
+    underWay.delete(result.id);
     card.element.remove();
     await showRecent();
   }
 }
+
+/** A result that is being transcribed: the very one that is changed at the end. */
+export const onItsWay = (id) => underWay.get(id)?.result;
 
 function cardOf(result, cancel) {
   const bar = el("progress", {max: 1, "aria-label": result.title});
@@ -145,6 +154,7 @@ function rowOf(result) {
 }
 
 async function deleteOne(result) {
+  underWay.get(result.id)?.cancel(); // its end would bring it back
   await results.remove(result.id);
   await showRecent();
   $("recent-title").tabIndex = -1;
@@ -155,6 +165,7 @@ async function deleteOne(result) {
 
 async function deleteAll() {
   if (!await confirmed(t("delete_all_sure"), t("delete_all"))) return;
+  for (const job of underWay.values()) if (job.result.document) job.cancel();
   await results.clear();
   await showRecent();
 }

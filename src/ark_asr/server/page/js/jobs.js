@@ -6,6 +6,40 @@ import {events, Problem, request, upload} from "./server.js";
 const ENDED = ["done", "failed", "cancelled"];
 const RETRY = [1, 2, 4, 8, 15];
 
+/** So many at a time: browsers open six connections to a server, and the rest of the page needs one too. */
+class Places {
+  constructor(free) {
+    this.free = free;
+    this.waiting = [];
+  }
+
+  async hold(signal, act) {
+    signal.throwIfAborted();
+    if (this.free > 0) this.free -= 1;
+    else await this.turn(signal);
+    try {
+      return await act();
+    } finally {
+      const next = this.waiting.shift();
+      if (next) next();
+      else this.free += 1;
+    }
+  }
+
+  turn(signal) {
+    return new Promise((resolve, reject) => {
+      this.waiting.push(resolve);
+      signal.addEventListener("abort", () => {
+        this.waiting = this.waiting.filter((it) => it !== resolve);
+        reject(signal.reason);
+      });
+    });
+  }
+}
+
+const sending = new Places(2);
+const following = new Places(3);
+
 export class Job {
   /**
    * `result` is a record of the store; `result.job` is set once the server has the recording.
@@ -23,12 +57,13 @@ export class Job {
 
   /** Resolves to the document, or to null if it was cancelled. */
   async run() {
+    const {signal} = this.leaving;
     try {
-      if (!this.result.job) await this.send();
-      const record = await this.follow();
+      if (!this.result.job) await sending.hold(signal, () => this.send());
+      const record = await following.hold(signal, () => this.follow());
       if (record.status === "failed") throw new Problem(400, record.error.code, record.error.message);
       if (record.status === "cancelled") return null;
-      const response = await request(`jobs/${this.result.job}/result?format=json`);
+      const response = await request(`jobs/${this.result.job}/result?format=json`, {signal});
       return await response.json();
     } catch (error) {
       if (error.name === "AbortError") return null;
@@ -43,6 +78,7 @@ export class Job {
   }
 
   async send() {
+    await readable(this.result.audio);
     const form = new FormData();
     form.append("file", this.result.audio, this.result.source);
     form.append("allow_damage", "true"); // better some of a lecture than none; the transcript says what is missing
@@ -87,5 +123,14 @@ export class Job {
     if (!this.result.job) return;
     const deleted = request(`jobs/${this.result.job}`, {method: "DELETE", keepalive: true});
     await deleted.then((response) => response.text()).catch(() => {});
+  }
+}
+
+/** Refuses a folder, or a file that has gone since it was chosen; sent, it would look like a lost connection. */
+async function readable(audio) {
+  try {
+    await audio.slice(0, 1).arrayBuffer();
+  } catch (error) {
+    throw new Problem(400, "invalid_audio", error.message);
   }
 }

@@ -70,6 +70,7 @@ async function start() {
   now.chunks.forEach((samples) => now.captions.send(samples));
   now.awake = await navigator.wakeLock?.request("screen").catch(() => null);
   $("said").replaceChildren();
+  $("follow").hidden = true; // whoever had scrolled away was reading the recording before
   write("", "");
   notice(null);
   $("stop").disabled = false;
@@ -127,9 +128,8 @@ function caption(now, event) {
   if (event.kind === "partial") write(event.settled, event.pending);
   if (event.kind !== "final") return;
   now.segments.push(...event.segments);
-  write("", "");
   if (event.settled) $("said").append(el("p", {}, event.settled));
-  follow();
+  write("", "");
 }
 
 /** The connection has ended before the recording: what is heard is kept all the same. */

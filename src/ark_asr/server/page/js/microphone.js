@@ -1,6 +1,6 @@
 /** The microphone as 16-bit mono samples. */
 
-import {address} from "./server.js";
+import {address, Problem} from "./server.js";
 
 /** What the models hear; a browser that cannot resample gives its own rate, and the server does it. */
 const RATE = 16_000;
@@ -29,7 +29,13 @@ export async function listen(deviceId, onSamples, onLost) {
     autoGainControl: true,
   }});
   const {context, source} = connected(stream);
-  await context.audioWorklet.addModule(address("page/js/pcm-worklet.js"));
+  try {
+    await context.audioWorklet.addModule(address("page/js/pcm-worklet.js"));
+  } catch (error) { // nobody listens: the microphone must not stay open
+    stream.getTracks().forEach((track) => track.stop());
+    await context.close();
+    throw new Problem(0, "unreachable", error.message);
+  }
   const node = new AudioWorkletNode(context, "pcm", {channelCount: 1, channelCountMode: "explicit"});
   let ended;
   const end = new Promise((resolve) => { ended = resolve; });

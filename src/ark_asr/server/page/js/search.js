@@ -9,7 +9,7 @@ let at = 0;
 export function setUp() {
   $("find").addEventListener("input", () => { at = 0; refresh(); reveal(); });
   $("find").addEventListener("keydown", (event) => {
-    if (event.key !== "Enter") return;
+    if (event.key !== "Enter" || event.isComposing) return;
     event.preventDefault();
     step(event.shiftKey ? -1 : 1);
   });

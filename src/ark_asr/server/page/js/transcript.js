@@ -2,7 +2,7 @@
 
 import {EDITED, speakerOf, speakers, titleOf, withSpeaker, withText} from "./document.js";
 import {$, announce, ask, clock, el, toast} from "./dom.js";
-import {confirmed, keep, showRecent, transcribe} from "./home.js";
+import {confirmed, keep, onItsWay, showRecent, transcribe} from "./home.js";
 import {date, t} from "./i18n.js";
 import * as player from "./player.js";
 import {prefer, preferences} from "./preferences.js";
@@ -27,7 +27,7 @@ export function setUp() {
     speaker: nameSpeaker,
   });
   $("name").addEventListener("change", rename);
-  $("name").addEventListener("keydown", (event) => { if (event.key === "Enter") $("name").blur(); });
+  $("name").addEventListener("keydown", (event) => { if (event.key === "Enter" && !event.isComposing) $("name").blur(); });
   $("undo").addEventListener("click", undo);
   $("again").addEventListener("click", again);
   $("copy").addEventListener("click", copy);
@@ -49,7 +49,7 @@ export function setUp() {
 
 /** Opens a result of this browser; resolves to whether there is such a one. */
 export async function open(id) {
-  const found = await results.get(id);
+  const found = onItsWay(id) ?? await results.get(id);
   if (!found?.document) return false;
   result = found;
   earlier = [];
@@ -132,8 +132,21 @@ async function again() {
 }
 
 async function copy() {
-  await navigator.clipboard.writeText(await file("txt", result.document, result.title).text());
-  toast(t("copied"), {close: t("close")});
+  const done = await copied(await file("txt", result.document, result.title).text());
+  toast(t(done ? "copied" : "error_other"), {trouble: !done, close: t("close")});
+}
+
+/** Browsers give pages that came over plain http from another machine no clipboard but the old one. */
+async function copied(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
+  const field = el("textarea", {class: "unseen"});
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  $("copy").focus();
+  return done;
 }
 
 function drawFormats() {
