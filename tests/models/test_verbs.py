@@ -269,6 +269,24 @@ def test_folders_and_embedded_models(tiny, built, tmp_path, monkeypatch):
     assert (data / "own").is_dir()
 
 
+def test_a_copy_of_the_embedded_model_in_the_store_does_not_pass_for_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARK_ASR_HOME", str(tmp_path / "home"))
+    archive = tmp_path / "mini.tar"
+    assert models("export", "ark-mini", archive).exit_code == 0
+    assert models("import", archive).exit_code == 0
+    own, copy = str(store.resolve("ark-mini").path), str(store.resolve("ark-mini:int8").path)
+    assert own != copy
+    for verb in ("path", "info", "verify"):
+        for name, meant, other in (("ark-mini", own, copy), ("ark-mini:int8", copy, own)):
+            said = models(verb, name).stdout
+            assert meant in said, verb
+            assert other not in said, verb
+    listed = models("list").stdout.splitlines()
+    assert [line.split()[3:] for line in listed[:2]] == [
+        ["MB", "(default)"], ["MB", "(--model", "ark-mini:int8)"],
+    ]  # fmt: skip
+
+
 def test_a_terminal_sees_bytes_and_time_left(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):

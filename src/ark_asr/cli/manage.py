@@ -31,8 +31,10 @@ def list_() -> None:
 
         models, damaged = survey()
         for model in models:
-            mark = "  (default)" if model.name == DEFAULT_MODEL else ""
             variant = model.precision or model.kind
+            mark = ""
+            if model.name == DEFAULT_MODEL:  # one in the store does not take its place
+                mark = "  (default)" if model.embedded else f"  (--model {model.name}:{variant})"
             typer.echo(f"{model.name:<26}{variant:<14}{_size(model.size):>10}{mark}")
         for broken in damaged:
             one = broken.installed
@@ -57,10 +59,10 @@ def info(name: Name) -> None:
     """What is known of a model: source, licence, languages, memory, files."""
     with outcome():
         from ark_asr.models.home import lookup
-        from ark_asr.models.store import resolve
+        from ark_asr.models.store import DEFAULT_MODEL, resolve
 
         entry = _entry(name)
-        here = lookup(name)
+        here = [] if name == DEFAULT_MODEL else lookup(name)
         if entry is None and not here:
             model = resolve(name)
             typer.echo(f"name         {model.name}\nkind         {model.kind}")
@@ -82,9 +84,9 @@ def path(name: Name) -> None:
     """Print the folder of a model that is here."""
     with outcome():
         from ark_asr.models.home import lookup
-        from ark_asr.models.store import resolve
+        from ark_asr.models.store import DEFAULT_MODEL, resolve
 
-        here = lookup(name)
+        here = [] if name == DEFAULT_MODEL else lookup(name)
         typer.echo(here[0].path if here else resolve(name).path)
 
 
@@ -184,9 +186,10 @@ def _entry(name: str) -> Entry | None:
 def _folders(name: str) -> list[Path]:
     """All variants of a model in the store, or the one folder that is meant."""
     from ark_asr.models.home import lookup
-    from ark_asr.models.store import resolve
+    from ark_asr.models.store import DEFAULT_MODEL, resolve
 
-    return [one.path for one in lookup(name)] or [resolve(name).path]
+    here = [] if name == DEFAULT_MODEL else lookup(name)
+    return [one.path for one in here] or [resolve(name).path]
 
 
 def _installed(name: str) -> Installed:
