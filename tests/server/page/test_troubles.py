@@ -195,3 +195,14 @@ def test_a_long_name_stays_inside_its_message(visit, alone, ready, tmp_path, wid
     assert page.evaluate("document.querySelector('.toast p').scrollWidth") <= outer["width"]
     text = page.locator(".toast p").first.bounding_box()
     assert page.locator(".toast button").bounding_box()["x"] >= text["x"] + text["width"]
+
+
+def test_what_another_tab_has_finished_is_not_lost(opened):
+    page = opened(record(lecture()), expected="status of 404")
+    page.evaluate("""async () => {
+      const home = await import("/page/js/home.js");
+      const stale = home.newResult({id: "one", title: "Lecture 3", job: "gone"});
+      await home.transcribe(stale, {quiet: true});
+    }""")
+    page.reload()
+    page.wait_for_selector("#transcript", state="visible")

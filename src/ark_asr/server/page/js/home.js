@@ -89,6 +89,7 @@ export async function transcribe(result, {opens = false, quiet = false} = {}) {
     return Boolean(found);
   } catch (error) {
     result.job = null;
+    if (!result.document && (await results.kept(result.id))?.document) return false; // another tab was first
     if (!result.document) await results.remove(result.id);
     if (!(quiet && error.status === 404)) show(error, result.title);
     return false;

@@ -47,8 +47,11 @@ export async function put(result, keep) {
 }
 
 export async function get(id) {
-  return memory.get(id) ?? await run("readonly", (results) => results.get(id)).catch(() => undefined);
+  return memory.get(id) ?? await kept(id);
 }
+
+/** As it is in the browser's store, where other tabs write too. */
+export const kept = (id) => run("readonly", (results) => results.get(id)).catch(() => undefined);
 
 /** All results, the newest first. */
 export async function all() {
