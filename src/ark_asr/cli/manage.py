@@ -58,11 +58,9 @@ def list_() -> None:
 def info(name: Name) -> None:
     """What is known of a model: source, licence, languages, memory, files."""
     with outcome():
-        from ark_asr.models.home import lookup
-        from ark_asr.models.store import DEFAULT_MODEL, resolve
+        from ark_asr.models.store import resolve
 
-        entry = _entry(name)
-        here = [] if name == DEFAULT_MODEL else lookup(name)
+        entry, here = _entry(name), _stored(name)
         if entry is None and not here:
             model = resolve(name)
             typer.echo(f"name         {model.name}\nkind         {model.kind}")
@@ -83,11 +81,7 @@ def info(name: Name) -> None:
 def path(name: Name) -> None:
     """Print the folder of a model that is here."""
     with outcome():
-        from ark_asr.models.home import lookup
-        from ark_asr.models.store import DEFAULT_MODEL, resolve
-
-        here = [] if name == DEFAULT_MODEL else lookup(name)
-        typer.echo(here[0].path if here else resolve(name).path)
+        typer.echo(_folders(name)[0])
 
 
 def verify(
@@ -185,11 +179,17 @@ def _entry(name: str) -> Entry | None:
 
 def _folders(name: str) -> list[Path]:
     """All variants of a model in the store, or the one folder that is meant."""
-    from ark_asr.models.home import lookup
-    from ark_asr.models.store import DEFAULT_MODEL, resolve
+    from ark_asr.models.store import resolve
 
-    here = [] if name == DEFAULT_MODEL else lookup(name)
-    return [one.path for one in here] or [resolve(name).path]
+    return [one.path for one in _stored(name)] or [resolve(name).path]
+
+
+def _stored(name: str) -> list[Installed]:
+    """Its variants in the store, best first; there, none takes the place of the embedded model."""
+    from ark_asr.models.home import lookup
+    from ark_asr.models.store import DEFAULT_MODEL
+
+    return [] if name == DEFAULT_MODEL else lookup(name)
 
 
 def _installed(name: str) -> Installed:
@@ -199,10 +199,10 @@ def _installed(name: str) -> Installed:
         ModelNotFoundError: There is none.
         OptionError: It is a folder without hashes.
     """
-    from ark_asr.models.home import Installed, lookup
+    from ark_asr.models.home import Installed
     from ark_asr.models.store import resolve
 
-    if here := lookup(name):
+    if here := _stored(name):
         return here[0]
     model = resolve(name)
     if model.precision is None:
