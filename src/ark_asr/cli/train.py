@@ -249,6 +249,22 @@ def average(
 
 
 @app.command()
+def grow(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A new folder.")],
+    times: Annotated[int, typer.Option(metavar="N", help="How many times as wide.")] = 2,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of what the copies differ by.")] = 0,
+) -> None:
+    """Write a wider checkpoint that says the same, for a larger model to begin with."""
+    with outcome():
+        with needs_extra("training", "train"):
+            from ark_asr.training.grow import grow_checkpoint
+
+        before, after = grow_checkpoint(checkpoint, output, times=times, seed=seed)
+        say(f"{output}: {after / 1e6:.1f} M parameters, {checkpoint} has {before / 1e6:.1f} M")
+
+
+@app.command()
 def pack(
     manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="As for training.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="For the shards.")],
