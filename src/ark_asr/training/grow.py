@@ -9,6 +9,7 @@ copies are equal; without it they would be given the same gradients, and stay eq
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -115,7 +116,7 @@ def _grow_matrix(weight: Tensor, axis: int, times: int, noise: torch.Generator) 
     copies = torch.randn(whole.shape, generator=noise).chunk(times, axis)
     mean = sum(copies, start=torch.zeros(())) / times
     apart = torch.cat([copy - mean for copy in copies], axis)
-    return whole + apart * weight.std() / times**0.5
+    return whole + apart * weight.std() / math.sqrt(times)
 
 
 def _wider(written: Mapping[str, Any], config: ModelConfig, times: int) -> dict[str, Any]:
