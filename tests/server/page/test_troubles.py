@@ -28,6 +28,15 @@ def no_cards(page):
     expect(page.locator(".job")).to_have_count(0, timeout=120_000)
 
 
+def read(page, ready, sound):
+    """The page with the transcript of one recording open."""
+    ready(page)
+    send(page, sound)
+    page.wait_for_selector("#transcript", state="visible")
+    no_cards(page)
+    return page
+
+
 def test_recording_starts_while_many_files_are_transcribed(visit, alone, ready, hello):
     page = visit(alone)
     ready(page)
@@ -58,11 +67,7 @@ def test_a_file_whose_turn_has_not_come_can_be_cancelled(visit, alone, ready, he
 
 
 def test_again_is_done_once_and_not_after_deleting(visit, alone, ready, hello):
-    page = visit(alone)
-    ready(page)
-    send(page, hello)
-    page.wait_for_selector("#transcript", state="visible")
-    no_cards(page)
+    page = read(visit(alone), ready, hello)
     with alone.standing():
         page.click("#again")
         page.click("#again")
@@ -76,11 +81,7 @@ def test_again_is_done_once_and_not_after_deleting(visit, alone, ready, hello):
 
 
 def test_a_transcript_that_was_opened_anew_meanwhile_is_drawn_again(visit, alone, ready, hello):
-    page = visit(alone)
-    ready(page)
-    send(page, hello)
-    page.wait_for_selector("#transcript", state="visible")
-    no_cards(page)
+    page = read(visit(alone), ready, hello)
     page.reload()
     page.wait_for_selector("#transcript", state="visible")
     with alone.standing():
