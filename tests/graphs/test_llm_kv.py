@@ -115,7 +115,8 @@ def test_int8_weights_are_taken_over_as_they_are(exported, name, tmp_path):
         assert bool(zeros) == (name != "int8")
         columns = set().union(*given)
         for key, values in taken.items():
-            if key.endswith(".int8") and "adapting" not in key:
+            # The adapter is a graph of its own there, and convolutions are float32.
+            if key.endswith(".int8") and "adapting" not in key and "conv2" not in key:
                 # Ours join queries, keys and values, and leave rows of the head out.
                 assert frozenset_of_columns(values) <= columns, key
 

@@ -123,6 +123,30 @@ def test_int8_weights_are_used_as_they_are(zeros, many_rows, tmp_path):
     np.testing.assert_allclose(found, x @ exact.T * weight.scales, rtol=1e-5, atol=1e-2)
 
 
+def test_a_known_bound_spares_a_pass_and_cuts_nothing_off(tmp_path):
+    weight, x = random((24, 40), 0), random((6, 40), 1)
+    x = np.maximum(x, -0.17)
+    x[2] *= 0.01  # a quiet row
+    x[3] = -0.17  # nothing above the bound's magnitude
+    x[4] = 0
+    graph = GraphBuilder("one")
+    given_x = graph.input("x", FLOAT, ["rows", 40])
+    graph.least[given_x] = -0.17
+    y = Int8Linear(many_rows=True)(graph, given_x, "w", weight)
+    graph.output(y, FLOAT, ["rows", 24])
+    assert "ReduceMin" not in {node.op_type for node in graph.graph().node}
+    graph.save(tmp_path / "one.onnx")
+    session = ort.InferenceSession(str(tmp_path / "one.onnx"), providers=["CPUExecutionProvider"])
+    (found,) = session.run([y], {"x": x})
+    expected = x @ Int8Matrix.of(weight).floats().T
+    error = np.abs(found - expected).max(axis=1)
+    step = np.maximum(x.max(axis=1), 0.17) / 127
+    assert (error <= 0.5 * step * np.abs(weight).sum(axis=1).max()).all()
+    assert (found[4] == 0).all()
+    unbounded = run(Int8Linear(many_rows=True), weight, x, tmp_path)(x)
+    np.testing.assert_array_equal(found[[0, 1, 5]], unbounded[[0, 1, 5]])
+
+
 def test_every_precision_has_its_layers():
     for precision in PRECISIONS:
         linears_for(precision)

@@ -59,10 +59,14 @@ class GraphBuilder:
     Args:
         name: Name of the graph.
         data: Where large weights go; ``None`` for a subgraph without any.
+
+    Attributes:
+        least: Of some values a negative number that nothing in them is below.
     """
 
     def __init__(self, name: str, data: DataFile | None = None) -> None:
         self.name = name
+        self.least: dict[str, float] = {}
         self._data = data
         self._nodes: list[Any] = []
         self._weights: dict[str, Any] = {}

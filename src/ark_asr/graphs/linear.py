@@ -81,15 +81,18 @@ class Int8Linear:
     def _quantized(self, graph: GraphBuilder, x: str) -> tuple[str, str]:
         """``x`` as uint8 and its scale per row; layers that share an input share this."""
         if x not in self._known:
+            # A row of zeros (padding) must not divide by zero.
+            smallest = 1e-20
             if self._many_rows:
-                ends = [
-                    graph.op(f"Reduce{end}", x, axes=[-1], keepdims=1) for end in ("Max", "Min")
-                ]
-                largest = [ends[0], graph.op("Neg", ends[1])]
+                largest = [graph.op("ReduceMax", x, axes=[-1], keepdims=1)]
+                if x in graph.least:  # a pass less
+                    smallest = -graph.least[x]
+                else:
+                    lowest = graph.op("ReduceMin", x, axes=[-1], keepdims=1)
+                    largest.append(graph.op("Neg", lowest))
             else:
                 largest = [graph.op("ReduceMax", graph.op("Abs", x), axes=[-1], keepdims=1)]
-            # A row of zeros (padding) must not divide by zero.
-            limit = graph.op("Max", *largest, graph.constant(1e-20, np.float32))
+            limit = graph.op("Max", *largest, graph.constant(smallest, np.float32))
             scale = graph.op("Mul", limit, graph.constant(1 / _LEVELS, np.float32))
             quantize = self._quantize_by_row if self._many_rows else self._divide_and_quantize
             self._known[x] = quantize(graph, x, scale), scale
