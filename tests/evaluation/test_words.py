@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ark_asr.batch.records import Record
 from ark_asr.errors import OptionError
 from ark_asr.evaluation.alignment import align, formatted
+from ark_asr.evaluation.columns import aligned
 from ark_asr.evaluation.confusions import Confusion, Insertion, WordErrors, find_mistakes
 from ark_asr.evaluation.fields import split
 from ark_asr.evaluation.intervals import interval
@@ -130,6 +131,14 @@ def test_numbers_come_in_bins_of_about_as_many_rows():
         assert {low <= one.field("duration") <= high for one in part} == {True}
 
 
+@pytest.mark.parametrize("count", [3, 40])
+@pytest.mark.parametrize(("first", "step"), [(1_700_000_000.5, 1.0), (1.0, 1e-6), (-5e-9, 1e-12)])
+def test_numbers_that_are_near_each_other_stay_apart(first, step, count):
+    rows = scored([("a", "a", {"at": first + step * number}) for number in range(count)])
+    sizes = [len(part) for part in split(rows, "at").values()]
+    assert sizes == ([1, 1, 1] if count == 3 else [8] * 5)
+
+
 def test_values_keep_their_order_and_lists_count_under_each():
     rows = scored(
         [("a", "a", {"n": n, "tags": tags}) for n, tags in
@@ -172,3 +181,17 @@ def test_a_part_without_the_resampled_field_is_no_error():
     rows = scored([("a b", "a c", {"speaker": "s"}), ("a b", "a b", {}), ("a", "b", {})])
     assert rates(rows[1:], "speaker").wer_interval is None
     assert interval([1, 0], [1, 1], ["(none)", "(none)"]) is None
+
+
+def test_a_table_stays_one_whatever_its_cells_hold():
+    """Names of a manifest's fields may hold anything; Han are twice as wide as letters."""
+    lines = aligned(
+        ("", "n"), [("a\nb\x1b[31m", "10"), ("李明", "2"), ("e\u0301é", "3")], numbers=True
+    )
+    assert lines == [
+        " " * 15 + "n",
+        "a\\nb\\x1b[31m  10",
+        "李明" + " " * 11 + "2",
+        "e\u0301é" + " " * 13 + "3",
+    ]
+    assert aligned(("x", "y"), [("李明", "b"), ("a", "")]) == ["x     y", "李明  b", "a"]

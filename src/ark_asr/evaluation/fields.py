@@ -13,6 +13,8 @@ from ark_asr.evaluation.rows import Scored
 
 NONE = "(none)"
 _BINS = 5
+_DIGITS = 4
+_ALL_DIGITS = 17  # no two floats have the same
 _FEW = 10  # different numbers that are still shown one by one
 
 
@@ -28,9 +30,9 @@ def split(scored: Sequence[Scored], key: str) -> dict[str, list[Scored]]:
     require(scored, key)
     values = [one.field(key) for one in scored]
     numbers = [value for value in values if _is_number(value)]
-    names = {number: _plain(number) for number in numbers}
-    if len(names) > _FEW:
-        names = _bins(numbers)
+    different = sorted(set(numbers))
+    groups = _bins(numbers) if len(different) > _FEW else [[number] for number in different]
+    names = _named(groups)
     parts: dict[str, list[Scored]] = {}
     for one, value in zip(scored, values, strict=True):
         for name in _names(value, names):
@@ -68,18 +70,25 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _bins(values: Sequence[float]) -> dict[float, str]:
-    """The name of each number's bin."""
+def _bins(values: Sequence[float]) -> list[list[float]]:
+    """Different numbers, those of one bin together."""
     edges = np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1])
     parts: dict[int, list[float]] = {}
     for value in sorted(set(values)):
         parts.setdefault(int(np.searchsorted(edges, value, side="left")), []).append(value)
-    return {
-        value: _plain(part[0]) if len(part) == 1 else f"{_plain(part[0])} to {_plain(part[-1])}"
-        for part in parts.values()
-        for value in part
-    }
+    return list(parts.values())
 
 
-def _plain(number: float) -> str:
-    return f"{number:.4g}" if isinstance(number, float) else str(number)
+def _named(groups: Sequence[Sequence[float]]) -> dict[float, str]:
+    """The name of each number's group, in as many digits as tell the groups apart."""
+    names: list[str] = []
+    for digits in range(_DIGITS, _ALL_DIGITS + 1):
+        ends = [[_plain(one, digits) for one in (group[0], group[-1])] for group in groups]
+        names = [low if low == high else f"{low} to {high}" for low, high in ends]
+        if len(set(names)) == len(names):
+            break
+    return {one: name for group, name in zip(groups, names, strict=True) for one in group}
+
+
+def _plain(number: float, digits: int) -> str:
+    return f"{number:.{digits}g}" if isinstance(number, float) else str(number)
