@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -116,6 +117,25 @@ def test_voices_can_be_left_out(scored):
     assert len(text) < 60_000
 
 
+def test_two_runs_are_both_shown(scored):
+    _, summary = scored
+    compared = page(*scored, audio=False).partition("<h2>Compared</h2>")[2].partition("<section")[0]
+    assert compared.count('class="bar"') == 2
+    wer = summary.comparison.rates.wer
+    assert compared.count(f"<td>{plots.percent(wer)}</td>") == 2  # they are the same here
+    assert "no difference that these data can show" in compared
+
+
+def test_texts_run_in_their_own_direction(scored):
+    """Names and texts from right to left keep their order and their punctuation."""
+    rows, summary = scored
+    arabic = replace(rows[0].record, audio="أحمد.wav", text="مرحبا بالعالم، كيف حالك؟")
+    text = page([replace(rows[0], record=arabic), *rows[1:]], summary, audio=False)
+    assert f"<bdi>{arabic.audio}</bdi>" in text
+    assert f'<p dir="auto">{arabic.text}</p>' in text
+    assert text.count('<p class="aligned" dir="auto">') == text.count("<article>")
+
+
 def test_a_set_without_errors_and_without_fields(tmp_path):
     wav(tmp_path / "a.wav", 10)
     manifest = write_jsonl(tmp_path / "m.jsonl", [{"audio": "a.wav", "text": "a"}])
@@ -167,8 +187,39 @@ def test_a_browser_shows_it_without_complaint(scored, tmp_path):
     assert pixels.shape == (2400, 1000, 3)
     # Something is drawn from top to bottom, in the colours of the alignment too.
     inked = (pixels != pixels[0, 0]).any(axis=(1, 2))
-    assert inked[:1500].mean() > 0.5
+    assert inked[:1500].mean() > 0.4
     assert (np.abs(pixels.astype(int) - (40, 103, 178)).sum(axis=2) < 20).sum() > 100
     # The same check does see a page that complains.
     file.write_text(text.replace("</body>", "<script>x</script></body>"), encoding="utf-8")
     assert photograph(browser, file, tmp_path / "bad.png")
+
+
+@pytest.mark.slow
+def test_it_fits_its_window_and_its_paper(scored):
+    """What a model that loops has written is one long word; a lecture is a long text."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright to look")
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium on this machine to look at the page with")
+    rows, summary = scored
+    long = {"reference": "a " * 2000, "ref_tokens": ("a",) * 2000, "hyp_tokens": ("ha" * 400,)}
+    looped = replace(rows[0], score=replace(rows[0].score, cer_errors=4000.0, **long),
+                     record=replace(rows[0].record, audio="a" * 400, text="h" * 400))  # fmt: skip
+    text = page([looped, *rows[1:]], summary, audio=False).replace("<details>", "<details open>")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        shown = chromium.new_page(color_scheme="dark")
+        shown.set_content(text)
+        for width in (1200, 340):
+            shown.set_viewport_size({"width": width, "height": 800})
+            assert shown.evaluate("document.documentElement.scrollWidth") == width
+        aligned = shown.locator(".aligned").first
+        assert aligned.evaluate("one => one.scrollHeight > one.clientHeight")
+        shown.emulate_media(media="print")
+        assert aligned.evaluate("one => one.scrollHeight <= one.clientHeight")
+        ink, paper = (
+            shown.evaluate(f"getComputedStyle(document.body).{name}")
+            for name in ("color", "backgroundColor")
+        )
+        assert (ink, paper) == ("rgb(29, 35, 41)", "rgb(255, 255, 255)")
+        chromium.close()

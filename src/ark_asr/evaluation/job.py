@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ark_asr.batch.records import Record
+from ark_asr.evaluation.columns import readable
 from ark_asr.evaluation.confusions import find_mistakes
 from ark_asr.evaluation.fields import require
 from ark_asr.evaluation.machine import Model, this_machine
@@ -87,14 +88,14 @@ def evaluate(
     if by is not None:
         require(scored, by)
     summary = Summary(
-        input=source,
-        predictions=str(predictions),
+        input=readable(source),
+        predictions=readable(str(predictions)),
         scheme=scheme.name,
         scheme_version=scheme.version,
         resampled_by=by or "utterances",
         rates=rates(scored, by),
         by=breakdown(scored, scoring.by, by),
-        comparison=None if second is None else compare(str(other), scored, second, by),
+        comparison=None if second is None else compare(readable(str(other)), scored, second, by),
         mistakes=find_mistakes(scored),
         word_times=time_errors(scored),
         calibration=calibration(scored),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from ark_asr.evaluation import plots
 from ark_asr.evaluation.alignment import Pair, align
 from ark_asr.evaluation.clips import MOST_SECONDS, data_uri
 from ark_asr.evaluation.intervals import Interval
+from ark_asr.evaluation.markup import bars, between, document, grid, scale
 from ark_asr.evaluation.rows import Scored, worst_first
 from ark_asr.evaluation.summary import Rates, Summary
 from ark_asr.evaluation.table import sentence
@@ -20,7 +21,6 @@ from ark_asr.evaluation.wordtimes import confidence_of
 _WORST = 50
 _MOST_VALUES = 40  # of a field
 _MOST_WORDS = 20
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:"
 
 
 def page(scored: Sequence[Scored], summary: Summary, *, audio: bool = True) -> str:
@@ -36,6 +36,7 @@ def page(scored: Sequence[Scored], summary: Summary, *, audio: bool = True) -> s
     sections = [
         _head(title, summary, audio=audio),
         _numbers(summary),
+        _compared(summary),
         *_breakdowns(summary),
         _distribution(scored),
         _words(summary),
@@ -44,24 +45,6 @@ def page(scored: Sequence[Scored], summary: Summary, *, audio: bool = True) -> s
         _how(summary),
     ]
     return document(title, sections)
-
-
-def document(title: str, sections: Iterable[str]) -> str:
-    """A page of sections, each HTML already, under the reports' style and policy.
-
-    Args:
-        title: HTML already.
-        sections: Empty ones are left out.
-    """
-    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        + "\n".join(filter(None, sections))
-        + "\n</body>\n</html>\n"
-    )
 
 
 def _head(title: str, summary: Summary, *, audio: bool) -> str:
@@ -104,39 +87,38 @@ def _numbers(summary: Summary) -> str:
         ("not readable", rates.errors),
     ]  # fmt: skip
     line = " · ".join(f"{count:,} {name}" for name, count in counts)
-    text = f'<section><div class="cards">{"".join(cards)}</div><p>{line}</p>'
-    found = summary.comparison
-    if found is not None and found.wer is not None:
-        text += f"<p><b>{escape(sentence(found.predictions, found.wer))}</b></p>"
-    return f"{text}</section>"
+    return f'<section><div class="cards">{"".join(cards)}</div><p>{line}</p></section>'
 
 
 def _card(label: str, rate: float | None, span: Interval | None) -> str:
     value = "-" if rate is None else plots.percent(rate)
-    sure = f"95 %: {100 * span.low:.1f} to {100 * span.high:.1f}" if span else "no interval"
+    sure = f"95 %: {between(span)}" if span else "no interval"
     return f'<div class="card"><h2>{label}</h2><b>{value}</b><span>{sure}</span></div>'
+
+
+def _compared(summary: Summary) -> str:
+    found = summary.comparison
+    if found is None:
+        return ""
+    parts = [(summary.predictions, summary.rates), (found.predictions, found.rates)]
+    verdict = sentence(found.predictions, found.wer, summary.resampled_by)
+    return (
+        f"<section><h2>Compared</h2><p><b>{escape(verdict)}</b></p>"
+        f"{bars('', parts, scale(rates for _, rates in parts))}</section>"
+    )
 
 
 def _breakdowns(summary: Summary) -> list[str]:
     """All on one scale, so that bars of different fields can be compared."""
-    parts = [part for values in summary.by.values() for part in values.values()]
-    ends = [part.wer_interval.high if part.wer_interval else part.wer or 0.0 for part in parts]
-    most = min(max(ends, default=0.0), 1.5)
+    most = scale(part for values in summary.by.values() for part in values.values())
     return [_breakdown(key, values, most) for key, values in summary.by.items()]
 
 
 def _breakdown(key: str, parts: dict[str, Rates], most: float) -> str:
-    shown = list(parts.items())[:_MOST_VALUES]
-    rows = [
-        (escape(name), plots.bar(part.wer, part.wer_interval, most), plots.percent(part.wer),
-         _range(part.wer_interval), f"{part.ref_words:,}", f"{part.rows:,}")
-        for name, part in shown
-        if part.wer is not None
-    ]  # fmt: skip
-    left = len(parts) - len(rows)
+    shown = [(name, part) for name, part in parts.items() if part.wer is not None][:_MOST_VALUES]
+    left = len(parts) - len(shown)
     rest = f'<p class="quiet">{left} more are in the summary.</p>' if left else ""
-    head = (escape(key), "", "WER", "95 %", "words", "rows")
-    return f"<section><h2>By {escape(key)}</h2>{grid(head, rows, 'by')}{rest}</section>"
+    return f"<section><h2>By {escape(key)}</h2>{bars(key, shown, most)}{rest}</section>"
 
 
 def _distribution(scored: Sequence[Scored]) -> str:
@@ -248,13 +230,17 @@ def _item(number: int, one: Scored, *, audio: bool) -> str:
         facts.append(one.predicted.error)
     pairs = align(score.ref_tokens, score.hyp_tokens, merge=score.merged)
     return (
-        f"<article><h3>{number}. {escape(record.audio)}</h3>"
+        f"<article><h3>{number}. <bdi>{escape(record.audio)}</bdi></h3>"
         f'<p class="quiet">{escape(" · ".join(facts))}</p>'
-        f'<p class="aligned">{" ".join(map(_pair, pairs))}</p>'
+        f'<p class="aligned" dir="auto">{" ".join(map(_pair, pairs))}</p>'
         f"{_player(one) if audio else ''}"
-        f"<details><summary>as written</summary><p>{escape(record.text) or '(nothing)'}</p>"
-        f"<p>{escape(one.predicted.text) or '(nothing)'}</p></details></article>"
+        f"<details><summary>as written</summary>{_written(record.text)}"
+        f"{_written(one.predicted.text)}</details></article>"
     )
+
+
+def _written(text: str) -> str:
+    return f'<p dir="auto">{escape(text) or "(nothing)"}</p>'
 
 
 def _pair(pair: Pair) -> str:
@@ -282,20 +268,10 @@ def _how(summary: Summary) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     return (
         "<footer><h2>How to read this</h2><p>The word error rate is the number of words that would "
-        "have to be changed, added or taken out, over the number of words that were said. The "
-        "interval says between which values the rate of other recordings of the same kind would "
-        f"lie, 95 times in 100; it comes from drawing {escape(summary.resampled_by)} again and "
-        f"again.</p><p class='quiet'>{escape(machine.cpu)}, {machine.cores} cores, "
+        "have to be changed, added or taken out, over the number of words that were said. Other "
+        "recordings of the same kind would give another rate; the interval is where the rate of "
+        "all of them lies, as far as these few can tell: of 100 such intervals, about 95 hold it. "
+        f"It comes from drawing {escape(summary.resampled_by)} again and again.</p>"
+        f"<p class='quiet'>{escape(machine.cpu)}, {machine.cores} cores, "
         f"{escape(machine.system)}; {escape(versions)}</p></footer>"
     )
-
-
-def _range(span: Interval | None) -> str:
-    return "-" if span is None else f"{100 * span.low:.1f} to {100 * span.high:.1f}"
-
-
-def grid(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """A table of cells that are HTML already."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'

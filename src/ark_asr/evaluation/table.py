@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ark_asr.evaluation.columns import aligned, printable
 from ark_asr.evaluation.intervals import Difference, Interval
 from ark_asr.evaluation.summary import Rates, Summary
 
@@ -12,26 +13,22 @@ _MOST = 5  # confusions in the table
 
 def table(summary: Summary) -> str:
     """Lines of at most a few columns; numbers in percent with two decimals."""
-    rows = [_HEAD, _line("all", summary.rates)]
+    rows = [_line("all", summary.rates)]
     for key, parts in summary.by.items():
         rows += [_line(f"{key}={name}", part) for name, part in parts.items()]
     if summary.comparison is not None:
         rows.append(_line("compared", summary.comparison.rates))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-        for row in rows
-    ]
-    lines.append(f"scheme {summary.scheme} {summary.scheme_version}; intervals over "
-                 f"{summary.resampled_by}")  # fmt: skip
-    lines += _words(summary)
+    how = f"scheme {summary.scheme} {summary.scheme_version}; intervals over {summary.resampled_by}"
+    lines = [how, *_words(summary)]
     if summary.speed is not None:
         speed = summary.speed
         lines.append(f"{speed.audio_seconds:.1f} s of audio in {speed.seconds:.1f} s, "
                      f"RTFx {speed.rtfx:.2f}, {summary.machine.cpu}, "
                      f"{summary.machine.cores} cores")  # fmt: skip
-    if summary.comparison is not None and summary.comparison.wer is not None:
-        lines.append(sentence(summary.comparison.predictions, summary.comparison.wer))
+    if summary.comparison is not None:
+        found = summary.comparison
+        lines.append(sentence(found.predictions, found.wer, summary.resampled_by))
+    lines = [*aligned(_HEAD, rows, numbers=True), *map(printable, lines)]
     return "\n".join(lines) + "\n"
 
 
@@ -72,8 +69,17 @@ def _words(summary: Summary) -> list[str]:
     return lines
 
 
-def sentence(name: str, found: Difference) -> str:
-    """Whether other predictions are better, and how sure that is."""
+def sentence(name: str, found: Difference | None, over: str = "utterances") -> str:
+    """Whether other predictions are better, and how sure that is.
+
+    Args:
+        name: Of the other predictions.
+        found: ``None`` where there are too few to tell.
+        over: What the interval is drawn over: utterances, or a field of the manifest.
+    """
+    if found is None:
+        units = over if over == "utterances" else f"values of {over}"
+        return f"{name}: cannot be compared; that takes two {units} with words at least"
     points, low, high = (
         100 * value for value in (found.difference, found.interval.low, found.interval.high)
     )

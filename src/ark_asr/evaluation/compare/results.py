@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from ark_asr.batch.records import Prediction, Record, render_row
+from ark_asr.evaluation.columns import readable
 from ark_asr.evaluation.compare.base import Told
 from ark_asr.evaluation.compare.contenders import Contender, Facts
 from ark_asr.evaluation.compare.run import Broke, Conditions, Ran, status
@@ -151,7 +152,7 @@ def settle(
         reference = reference or (row.label, scored)
         rows.append(row)
     return Comparison(
-        source, len(records), seconds, scheme.name, scheme.version, by or "utterances",
+        readable(source), len(records), seconds, scheme.name, scheme.version, by or "utterances",
         conditions, reference and reference[0], tuple(rows), busy, this_machine(),
     )  # fmt: skip
 

@@ -7,11 +7,10 @@ from html import escape
 from pathlib import PurePath
 
 from ark_asr import __version__
-from ark_asr.evaluation import plots
 from ark_asr.evaluation.columns import aligned
 from ark_asr.evaluation.compare.contenders import Known
 from ark_asr.evaluation.compare.results import Comparison, Row
-from ark_asr.evaluation.report import document, grid
+from ark_asr.evaluation.markup import bars, document, grid, scale
 from ark_asr.evaluation.table import percent, sentence, span
 
 UNKNOWN = "unknown"
@@ -44,7 +43,11 @@ def facts(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 
 def verdicts(comparison: Comparison) -> list[str]:
     """Whether each system is better than the first, and how sure that is."""
-    return [sentence(row.label, row.wer) for row in comparison.rows if row.wer is not None]
+    return [
+        sentence(row.label, row.wer, comparison.resampled_by)
+        for row in comparison.rows
+        if row.rates is not None and row.label != comparison.first
+    ]
 
 
 def missing(rows: Sequence[Row]) -> list[str]:
@@ -173,22 +176,10 @@ def _items(title: str, lines: Sequence[str]) -> str:
 
 
 def _bars(rows: Sequence[Row]) -> str:
-    found = [
-        (row, row.rates) for row in rows if row.rates is not None and row.rates.wer is not None
-    ]
+    found = [(row.label, row.rates) for row in rows if row.rates and row.rates.wer is not None]
     if not found:
         return ""
-    ends = [rates.wer_interval.high if rates.wer_interval else rates.wer or 0.0
-            for _, rates in found]  # fmt: skip
-    most = min(max(ends), 1.5)
-    cells = [
-        (escape(row.label), plots.bar(rates.wer or 0.0, rates.wer_interval, most),
-         percent(rates.wer), span(rates.wer_interval), f"{rates.ref_words:,}", f"{rates.rows:,}")
-        for row, rates in found
-    ]  # fmt: skip
-    return _section(
-        "Word error rate", grid(("", "", "WER %", "95 %", "words", "rows"), cells, "by")
-    )
+    return _section("Word error rate", bars("", found, scale(rates for _, rates in found)))
 
 
 def _notes(rows: Sequence[Row]) -> str:
