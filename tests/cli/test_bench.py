@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from ark_asr.audio import load_audio
 from ark_asr.cli import app
+from ark_asr.evaluation import speed
 from ark_asr.evaluation.speed import Plan, _clips
 from ark_asr.types import Audio
 
@@ -52,9 +53,13 @@ def test_every_combination_is_measured(tmp_path):
         (["--model", "nothing"], "no model 'nothing'"),
         (["--audio", "gone.wav"], "gone.wav: no such file"),
         (["--plot", "speed.gif"], "a picture cannot be '.gif'"),
+        (["-o", "."], ".: is a folder; name a file"),
+        (["-o", f"{__file__}/speed.json"], "speed.json: cannot be written"),
+        (["--plot", f"{__file__}/speed.svg"], "speed.svg: cannot be written"),
     ],
 )
-def test_bad_options_are_one_line(arguments, message):
+def test_bad_options_are_one_line(arguments, message, monkeypatch):
+    monkeypatch.setattr(speed, "_time", lambda *_: pytest.fail("this took minutes"))
     result = bench(*arguments, "--quiet")
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr

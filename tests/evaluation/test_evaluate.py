@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -124,6 +125,86 @@ def test_predictions_of_any_order_and_a_comparison(test_set, tmp_path):
     assert f"{two} is better by 100.00 points of WER (95 % 100.00 to 100.00)" in result.stdout
     result = evaluate("-i", test_set, "-o", out, "--predictions", one, "--compare", one)
     assert "no difference that these data can show" in result.stdout
+
+
+def test_too_few_to_compare_says_so(tmp_path):
+    rows = [{"audio": f"{n}.wav", "text": "one two", "speaker": "a"} for n in range(3)]
+    manifest, out = write_jsonl(tmp_path / "test.jsonl", rows), tmp_path / "o"
+    known = predictions(tmp_path / "p", {row["audio"]: "one" for row in rows})
+    flags = ("-i", manifest, "-o", out, "--predictions", known, "--compare", known)
+    page = tmp_path / "page.html"
+    result = evaluate(*flags, "--resample-by", "speaker", "--report", page, "--no-audio")
+    assert f"{known}: cannot be compared; that takes two values of speaker" in result.stdout
+    assert "that takes two values of speaker" in page.read_text()
+    assert "cannot be compared" not in evaluate(*flags).stdout
+    write_jsonl(manifest, rows[:1])
+    assert "that takes two utterances with words at least" in evaluate(*flags).stdout
+
+
+def test_what_is_compared_is_not_made_anew(test_set, model, tmp_path):
+    """The predictions of the first run have the name that those of the second would get."""
+    flags = ("-i", test_set, "-o", tmp_path / "o", "--model", model, "--quiet")
+    assert evaluate(*flags).exit_code == 0
+    first = tmp_path / "o.predictions.jsonl"
+    before = first.read_bytes()
+    for flag in ("--overwrite", "--resume"):
+        result = evaluate(*flags, "--compare", first, flag)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == f"ark-asr: {first} is an input; choose another name\n"
+        assert first.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("output", "report", "message"),
+    [
+        (".", "page.html", ".: is a folder; name a file"),
+        ("folder", "page.html", "folder: is a folder"),
+        ("o", "folder", "folder: is a folder"),
+        ("o", "o.summary.json", "o.summary.json cannot be both"),
+        ("test", "page.html", "test.summary.json is an input"),
+        ("o", "test.summary.json/page.html", "test.summary.json/page.html: cannot be written"),
+    ],
+)
+def test_where_nothing_can_be_written_nothing_is_heard(
+    test_set, model, tmp_path, monkeypatch, output, report, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    source = test_set.rename(tmp_path / "test.summary.json")
+    before = sorted(tmp_path.rglob("*")), source.read_bytes()
+    result = evaluate("-i", source, "-o", output, "--report", report, "--model", model)
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
+    assert message in result.stderr
+    assert (sorted(tmp_path.rglob("*")), source.read_bytes()) == before
+
+
+def test_folders_of_what_is_written_are_made(test_set, tmp_path):
+    texts = dict.fromkeys(("4.wav", "5.wav", "6.wav", "7.wav", "gone.wav"), "x")
+    known = predictions(tmp_path / "p", texts)
+    out, page = tmp_path / "new" / "o", tmp_path / "newer" / "deep" / "page.html"
+    result = evaluate("-i", test_set, "-o", out, "--predictions", known, "--report", page,
+                      "--no-audio")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert out.is_file()
+    assert page.is_file()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are text there")
+def test_names_that_are_no_text(test_set, tmp_path):
+    folder = tmp_path / os.fsdecode(b"\xff")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("names of files are text on this system")
+    texts = dict.fromkeys(("4.wav", "5.wav", "6.wav", "7.wav", "gone.wav"), "x")
+    known = predictions(folder / "p", texts)
+    source = test_set.rename(folder / "test.jsonl")
+    out, page = tmp_path / "o", tmp_path / "page.html"
+    result = evaluate("-i", source, "-o", out, "--predictions", known, "--compare", known,
+                      "--report", page, "--no-audio")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert summary_of(out)["input"] == f"{tmp_path}/\\udcff/test.jsonl"
+    assert "\\udcff/p: no difference" in page.read_text()
 
 
 def test_the_published_totals(test_set, tmp_path):

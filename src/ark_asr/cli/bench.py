@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ark_asr.cli.outcome import needs_extra, outcome, say
-from ark_asr.errors import OptionError
+from ark_asr.cli.saving import check_name, make_folders, save
 
 
 def bench(
@@ -65,7 +65,7 @@ def bench(
         if plot is not None:
             with needs_extra("a picture", "plot"):
                 from ark_asr.evaluation.speed_plot import check_suffix, draw
-            check_suffix(plot.suffix)  # before minutes of measuring
+            check_suffix(plot.suffix)
         plan = Plan(
             models=tuple(model or [None]),
             threads=tuple(threads or sorted({1, this_computer().threads})),
@@ -74,6 +74,10 @@ def bench(
             repeats=repeats,
             recording=audio,
         )
+        files = [*filter(None, (output, plot))]
+        for path in files:  # before minutes of measuring
+            check_name(path)
+        make_folders(files)
         busy = load_average()
         measured = []
         for one in measure(plan):
@@ -84,16 +88,7 @@ def bench(
         recording = "a minute of sentences" if audio is None else audio.name
         speeds = Speeds(recording, repeats, tuple(measured), busy, this_machine())
         if output is not None:
-            _write(output, speeds.to_json())
+            save(output, speeds.to_json())
         if plot is not None:
-            _write(plot, draw(speeds, plot.suffix))
+            save(plot, draw(speeds, plot.suffix))
         typer.echo(speeds.table(), nl=False)
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    from ark_asr.writers import write_atomic
-
-    try:
-        write_atomic(path, content)
-    except OSError as error:
-        raise OptionError(f"{path}: cannot be written ({error.strerror or error})") from None

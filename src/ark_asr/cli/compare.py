@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ark_asr.cli.outcome import needs_extra, outcome, say
+from ark_asr.cli.saving import save
 from ark_asr.errors import DownloadError, OptionError
 
 if TYPE_CHECKING:
@@ -132,14 +133,14 @@ def compare(
             outcomes.append(_run(contender, records, conditions, download=download, quiet=quiet))
             if output is not None and (rows := outcomes[-1].predictions(records)):
                 # At once: what took hours is not lost if a later system ends the whole run.
-                _write(output / f"{contender.slug}.jsonl", "".join(f"{row}\n" for row in rows))
+                save(output / f"{contender.slug}.jsonl", "".join(f"{row}\n" for row in rows))
         comparison = settle(
             input_, records, outcomes, scoring=scoring, conditions=conditions, busy=busy
         )
         if output is not None:
-            _write(output / "comparison.json", comparison.to_json())
-            _write(output / "comparison.md", show.markdown(comparison))
-            _write(output / "comparison.html", show.page(comparison))
+            save(output / "comparison.json", comparison.to_json())
+            save(output / "comparison.md", show.markdown(comparison))
+            save(output / "comparison.html", show.page(comparison))
         typer.echo(show.text(comparison), nl=False)
     if any(row.rates is None for row in comparison.rows):
         raise typer.Exit(NOT_ALL_RAN)
@@ -233,12 +234,3 @@ def _check_before(contenders: Sequence[Contender], input_: str, output: Path | N
             refuse_as_output(str(output / f"{contender.slug}.jsonl"), input_)
     if output is not None:
         prepare_folder(str(output))
-
-
-def _write(path: Path, content: str) -> None:
-    from ark_asr.writers import write_atomic
-
-    try:
-        write_atomic(path, content)
-    except OSError as error:
-        raise OptionError(f"{path}: cannot be written ({error.strerror or error})") from None

@@ -9,6 +9,7 @@ import typer
 
 from ark_asr.cli.batch_progress import BatchLine
 from ark_asr.cli.outcome import needs_extra, outcome, say
+from ark_asr.cli.saving import check_name, make_folders, save
 from ark_asr.errors import OptionError
 
 if TYPE_CHECKING:
@@ -130,24 +131,21 @@ def evaluate(
             raise OptionError("--predictions are there already; leave out how to make them")
         if resume and overwrite:
             raise OptionError("--resume and --overwrite exclude each other")
-        if output is None:
-            output = _named_for(input_)
+        output = output or _named_for(input_)
         fields = Fields(audio_field, text_field, begin_field, end_field)
         records = read_manifest(input_, fields, audio_root=audio_root)
         if not any(record.text.strip() for record in records):
             raise OptionError(f"{input_}: no record has a reference ({text_field!r})")
-        _check_targets(
-            [output, *filter(None, [report])],
-            [str(path) for path in (input_, predictions, compare) if path is not None],
-        )
+        targets = _targets(output, report, predicted=predictions is None)
+        _check_targets(targets, [str(path) for path in (input_, predictions, compare) if path])
 
         scoring = job.Scoring(scheme, language, language_field, tuple(by or ()), resample_by)
         speed = described = None
         if predictions is None:
             job.check(records, scoring, compare)
             described = describe_model(resolve(model))
-            predictions = output.with_name(f"{output.name}.predictions.jsonl")
-            _check_targets([predictions], [input_])
+            make_folders(targets.values())
+            predictions = targets["predictions"]
             options = TranscribeOptions(batch_size=batch_size, vad=None, words=words)
             settings = Settings(model, engine, threads, options)
             plan = Plan(settings, workers=workers, segments=True)
@@ -159,14 +157,11 @@ def evaluate(
         scored, summary = job.evaluate(
             input_, records, predictions, scoring, other=compare, speed=speed, model=described
         )
-        files = {
-            output: render(worst_first(scored)),
-            output.with_name(f"{output.name}.summary.json"): summary.to_json(),
-        }
+        files = {output: render(worst_first(scored)), targets["summary"]: summary.to_json()}
         if report is not None:
             files[report] = page(scored, summary, audio=audio)
         for path, content in files.items():
-            _write(path, content)
+            save(path, content)
         typer.echo(table(summary), nl=False)
         if not quiet:
             say(f"written: {', '.join(map(str, files))}")
@@ -179,23 +174,30 @@ def _named_for(source: str) -> Path:
     return Path(f"{PurePath(source).stem}.scored.jsonl")
 
 
-def _check_targets(targets: list[Path], sources: list[str]) -> None:
+def _targets(output: Path, report: Path | None, *, predicted: bool) -> dict[str, Path]:
+    """All that is written, by what it is."""
+    check_name(output)
+    targets = {"rows": output, "summary": output.with_name(f"{output.name}.summary.json")}
+    if report is not None:
+        targets["page"] = report
+    if predicted:
+        targets["predictions"] = output.with_name(f"{output.name}.predictions.jsonl")
+    return targets
+
+
+def _check_targets(targets: dict[str, Path], sources: list[str]) -> None:
     from ark_asr.batch.manifests import refuse_as_output
 
-    for target in targets:
-        if targets.count(target) > 1:
-            raise OptionError(f"{target} cannot be both the rows and the page; choose another name")
+    names: dict[Path, str] = {}
+    for name, target in targets.items():
+        check_name(target)
+        if other := names.get(target):
+            raise OptionError(
+                f"{target} cannot be both the {other} and the {name}; choose another name"
+            )
+        names[target] = name
         for source in sources:
             refuse_as_output(str(target), source)
-
-
-def _write(path: Path, content: str) -> None:
-    from ark_asr.writers import write_atomic
-
-    try:
-        write_atomic(path, content)
-    except OSError as error:
-        raise OptionError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def _predict(records: list[Record], rows: RowFile, plan: Plan, *, quiet: bool) -> Tally:
