@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from ark_asr.cli import app
 from ark_asr.engines import cpu
 from ark_asr.models import store
+from ark_asr.pipeline import health
 
 LINUX = """processor : 0
 model name : Some Processor
@@ -30,9 +32,25 @@ def test_all_is_well(root):
     result = run("--seconds", "0.1", "--threads", "1")
     assert result.exit_code == 0
     assert "model        ark-mini (int8): every file is as recorded" in result.stdout
-    assert "RTF 0." in result.stdout
+    assert re.search(r"RTF \d+\.\d{3}, [\d.]+ times (faster|slower) than speech", result.stdout)
     said = (root / "samples" / "hello.txt").read_text().strip().lower().rstrip(".")
     assert result.stdout.splitlines()[-1].strip() == said
+
+
+@pytest.mark.parametrize(
+    ("rtf", "said"),
+    [(0.02, "50 times faster"), (0.6, "1.7 times faster"), (2.5, "2.5 times slower")],
+)
+def test_slow_is_not_called_fast(monkeypatch, rtf, said):
+    monkeypatch.setattr(health, "self_test", lambda *_: health.SelfTest(2.0, (2 * rtf,), "hello"))
+    assert f"{said} than speech" in run("--threads", "1").stdout
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-3"])
+def test_the_self_test_takes_a_time(seconds):
+    result = run(f"--seconds={seconds}")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"ark-asr: seconds is {seconds}; it must be a time")
 
 
 def test_the_recording_of_the_self_test_is_a_sample(root):

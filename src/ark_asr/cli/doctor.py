@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from ark_asr import __version__
 from ark_asr.cli.outcome import outcome, say
-from ark_asr.errors import ArkError
+from ark_asr.errors import ArkError, OptionError
 
 if TYPE_CHECKING:
     from ark_asr.pipeline.health import Computer
@@ -35,6 +36,8 @@ def doctor(
     The exit code is 1 if a model is damaged.
     """
     with outcome():
+        if not (seconds >= 0 and math.isfinite(seconds)):
+            raise OptionError(f"seconds is {seconds:g}; it must be a time, or 0 for no self-test")
         from importlib.metadata import version
 
         from ark_asr.pipeline.health import this_computer
@@ -93,7 +96,9 @@ def _self_test(model: str | None, threads: int | None, seconds: float) -> None:
     with Recognizer.load(model, threads=threads) as recognizer:
         found = self_test(recognizer, seconds)
         name = recognizer.name
+    times, pace = (found.rtf, "slower") if found.rtf > 1 else (1 / found.rtf, "faster")
+    digits = 0 if times >= 10 else 1
     typer.echo(f"self-test    {name} hears {found.audio:.1f} s in {found.rtf * found.audio:.2f} s: "
-               f"RTF {found.rtf:.3f}, {1 / found.rtf:.0f} times faster than speech "
-               f"({len(found.times)} times)")  # fmt: skip
+               f"RTF {found.rtf:.3f}, {times:.{digits}f} times {pace} than speech "
+               f"(heard {len(found.times)} x)")  # fmt: skip
     typer.echo(f"             {found.text}")
