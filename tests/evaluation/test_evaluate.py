@@ -377,6 +377,17 @@ def test_bad_predictions_are_one_line(test_set, tmp_path, content, message):
     assert message in result.stderr
 
 
+def test_a_recording_that_is_there_twice_takes_two_predictions(tmp_path):
+    row = {"audio": "4.wav", "text": "x"}
+    manifest = write_jsonl(tmp_path / "test.jsonl", [row, row])
+    known = predictions(tmp_path / "p", {"4.wav": "x"})
+    flags = ("-i", manifest, "-o", tmp_path / "o", "--predictions", known)
+    assert "4.wav (line 2 of the input, where it stands again: each line" in evaluate(*flags).stderr
+    write_jsonl(known, [{"audio": "4.wav", "pred_text": text} for text in ("x", "y")])
+    assert evaluate(*flags).exit_code == 0
+    assert summary_of(tmp_path / "o")["rates"]["wer"] == 0.5
+
+
 def test_inputs_are_not_overwritten(test_set, tmp_path):
     before = test_set.read_bytes()
     known = predictions(tmp_path / "p", {"4.wav": "x"})

@@ -65,6 +65,7 @@ def read_predictions(path: Path, records: Sequence[Record]) -> list[Predicted]:
                     found[key].append(predicted)
     except OSError as error:
         raise OptionError(f"{path}: cannot be read ({error.strerror or error})") from None
+    there = set(found)
     missing = []
     predictions = []
     for record in records:
@@ -74,9 +75,16 @@ def read_predictions(path: Path, records: Sequence[Record]) -> list[Predicted]:
         else:
             missing.append(record)
     if missing:
+        one = missing[0]
+        again = (one.audio, one.begin, one.end) in there
         raise OptionError(
             f"{path}: has no prediction for {len(missing)} of {len(records)} records, such as "
-            f"{missing[0].audio} (line {missing[0].number} of the input)"
+            f"{one.audio} (line {one.number} of the input"
+            + (
+                ", where it stands again: each line takes a prediction of its own)"
+                if again
+                else ")"
+            )
         )
     return predictions
 
