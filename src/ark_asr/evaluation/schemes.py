@@ -218,7 +218,7 @@ def _score(
     words = _align(*tokens, merge=merge)
     by_char = ["".join(steps.characters(text)) for text in texts]
     # An hour is 50,000 characters, and jiwer is a hundred times as fast there as kaldialign.
-    chars = _edits(jiwer.process_characters(*by_char))
+    chars = _edits(jiwer.process_characters(by_char[0], by_char[1]))
     return RowScore(
         _title(scheme), *texts, tuple(tokens[0]), tuple(tokens[1]), merge, words,
         float(words.total), float(chars.total), len(tokens[0]), len(by_char[0]),
