@@ -142,14 +142,14 @@ def test_numbers_that_are_near_each_other_stay_apart(first, step, count):
 def test_values_keep_their_order_and_lists_count_under_each():
     rows = scored(
         [("a", "a", {"n": n, "tags": tags}) for n, tags in
-         [(10, ["x", "y"]), (9, ["x"]), (None, []), (9, None), (True, ["y", "y"])]]
+         [(10, ["x", "y"]), (9, ["x"]), (None, []), (9, None), (True, ["y", "y"]), ("", "")]]
     )  # fmt: skip
     assert {name: len(part) for name, part in split(rows, "n").items()} == {
-        "9": 2, "10": 1, "(none)": 1, "true": 1
+        "9": 2, "10": 1, "(none)": 2, "true": 1
     }  # fmt: skip
     assert list(split(rows, "n")) == ["9", "10", "(none)", "true"]
     assert {name: len(part) for name, part in split(rows, "tags").items()} == {
-        "(none)": 2, "x": 2, "y": 2
+        "(none)": 3, "x": 2, "y": 2
     }  # fmt: skip
     with pytest.raises(OptionError, match="no record of the input has a field 'colour'"):
         breakdown(rows, ["colour"])

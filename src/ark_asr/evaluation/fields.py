@@ -53,7 +53,7 @@ def require(scored: Sequence[Scored], key: str) -> None:
 
 def name_of(value: object) -> str:
     """A value as one word of a table."""
-    if value is None:
+    if value is None or value == "":  # a cell of a table is empty where a line has no such key
         return NONE
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
