@@ -47,6 +47,7 @@ def test_every_combination_is_measured(tmp_path):
     ("arguments", "message"),
     [
         (["--threads", "0"], "threads is 0; it must be at least 1"),
+        (["--threads", "1000000"], "threads is 1000000; it must be 1 to 1024"),
         (["--seconds", "0.5"], "seconds is 0.5"),
         (["--seconds", "31"], "clips of 31 s; ark-mini takes up to"),
         (["--repeats", "0"], "repeats is 0"),

@@ -10,8 +10,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from ark_asr.errors import OptionError
 from ark_asr.models.calibration import Head
 from ark_asr.types import Audio, FloatArray, Hypothesis, IntArray, Prompt
+
+_MOST_THREADS = 1024  # more than any machine has; a slip of the finger would start them all
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse a number of threads that makes no sense; ``None`` leaves the choice to the engine.
+
+    Raises:
+        OptionError: It is not 1 to 1,024.
+    """
+    if threads is not None and not 1 <= threads <= _MOST_THREADS:
+        raise OptionError(f"threads is {threads}; it must be 1 to {_MOST_THREADS}")
 
 
 class DecoderState(Protocol):

@@ -10,8 +10,9 @@ from typing import Any
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from ark_asr.engines.base import check_threads
 from ark_asr.engines.sessions import default_threads, open_session, session_options
-from ark_asr.errors import ModelFormatError, ModelNotFoundError, OptionError
+from ark_asr.errors import ModelFormatError, ModelNotFoundError
 
 # What an axis must be: any length; any length that the graph fixes; or a number.
 ANY, FIXED = -1, -2
@@ -32,12 +33,11 @@ class Graph:
     Raises:
         ModelNotFoundError: There is no such file.
         ModelFormatError: The runtime cannot load it.
-        OptionError: ``threads`` is not positive.
+        OptionError: ``threads`` makes no sense.
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        if threads is not None and threads < 1:
-            raise OptionError(f"threads is {threads}; it must be at least 1")
+        check_threads(threads)
         if not path.is_file():
             raise ModelNotFoundError(f"{path}: no such file; the model is not complete")
         self.path = path

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ark_asr.engines.attention import attention_to_audio, chosen_heads, teacher_forced
-from ark_asr.engines.base import DecoderState
+from ark_asr.engines.base import DecoderState, check_threads
 from ark_asr.errors import MissingExtraError, OptionError
 from ark_asr.models.calibration import Head
 from ark_asr.models.tokenizer import Tokenizer
@@ -206,11 +206,10 @@ def set_threads(threads: int | None) -> None:
     """Threads of PyTorch, for the whole process; ``None`` leaves its choice.
 
     Raises:
-        OptionError: There must be one at least.
+        OptionError: The number makes no sense.
     """
+    check_threads(threads)
     if threads is not None:
-        if threads < 1:
-            raise OptionError(f"threads is {threads}; it must be at least 1")
         torch.set_num_threads(threads)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ark_asr.batch.places import is_elsewhere
 from ark_asr.batch.records import Record
+from ark_asr.engines.base import check_threads
 from ark_asr.errors import OptionError
 from ark_asr.evaluation.compare.contenders import Contender
 from ark_asr.evaluation.compare.weights import Absent, Here
@@ -44,8 +45,7 @@ class Conditions:
         Raises:
             OptionError: Names the option.
         """
-        if self.threads < 1:
-            raise OptionError(f"threads is {self.threads}; it must be at least 1")
+        check_threads(self.threads)
         if not 1 <= self.clip_seconds <= 30:
             raise OptionError(f"clips of {self.clip_seconds:g} s; Whisper takes 1 to 30")
         if self.warm_up < 0:
