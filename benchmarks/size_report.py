@@ -123,11 +123,13 @@ def draw(figures: Figures, path: Path) -> None:
     figure = Figure(figsize=(8, 0.9 + 0.34 * len(ways)), layout="constrained")
     for axis, (task, title) in zip(figure.subplots(1, 3, sharey=True), TASKS.items(), strict=True):
         best = [min(figures.of(way, task)) for way in ways]
-        bars = axis.barh(ways, best, color=["#1b6ca8" if _ours(way) else "#b8c4ce" for way in ways])
-        axis.bar_label(bars, [_label(figures, way, task) for way in ways], padding=3, fontsize=8)
+        axis.barh(ways, best, color=["#1b6ca8" if _ours(way) else "#b8c4ce" for way in ways])
+        middle = [median(figures.of(way, task)) for way in ways]
         if len(figures.rounds) > 1:
-            middle = [median(figures.of(way, task)) for way in ways]
             axis.plot(middle, ways, "|", color="#333333", markersize=9)
+        for way, end in zip(ways, middle, strict=True):  # behind the mark of the median
+            axis.annotate(_label(figures, way, task), (end, way), (4, 0), va="center", fontsize=8,
+                          textcoords="offset points")  # fmt: skip
         if task in AIMS:
             aim = AIMS[task] * SECONDS[task]
             axis.axvline(aim, color="#d9822b", linestyle="--", linewidth=1)
