@@ -21,7 +21,7 @@
     └── AudioWarning                          the sound is damaged, but part of it was used
 
 Each class also inherits the builtin a caller would think of catching. The message is one line: what
-was wrong, then what to do.
+was wrong, then what to do. `printable` and `readable` bring foreign names and texts into one.
 """
 
 from __future__ import annotations
@@ -117,3 +117,16 @@ class ArkWarning(UserWarning):
 
 class AudioWarning(ArkWarning):
     """The sound is damaged in places; what could be decoded was used."""
+
+
+def printable(text: str) -> str:
+    """On one line, and text: what would end it, or tell a terminal what to do, is spelled out.
+
+    File names and foreign texts can hold line ends, and bytes that are no UTF-8.
+    """
+    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
+
+
+def readable(name: str) -> str:
+    """A file's name as text: its bytes that are no UTF-8 are spelled out, all else stays."""
+    return name.encode(errors="backslashreplace").decode()

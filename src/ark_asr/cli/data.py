@@ -12,7 +12,7 @@ import typer
 
 from ark_asr.cli.outcome import outcome, say
 from ark_asr.cli.progress import amount
-from ark_asr.errors import OptionError
+from ark_asr.errors import OptionError, printable
 
 if TYPE_CHECKING:
     from ark_asr.batch.records import Record
@@ -153,7 +153,7 @@ def check(
         for finding in find(parts, limits, checked, threads=threads, progress=shower):
             if finding.kind not in (allow or ()):
                 kinds[finding.kind] += 1
-                typer.echo(_printable(str(finding)))
+                typer.echo(printable(str(finding)))
         say(f"{checked.rows} rows, {amount(checked.seconds)} of sound")
         for encoding, rows in checked.encodings.most_common():
             say(f"{rows:>8} x {encoding}")
@@ -293,7 +293,3 @@ def _shower(total: int) -> Callable[[int], None]:
             print(f"\r{done} of {total}", end=end, file=sys.stderr, flush=True)
 
     return show
-
-
-def _printable(text: str) -> str:
-    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from ark_asr.errors import ArkError, ManifestError, MissingExtraError, TroubleError
+from ark_asr.errors import ArkError, ManifestError, MissingExtraError, TroubleError, printable
 
 NOT_UNDERSTOOD = 1
 BAD_INPUT = 2
@@ -19,11 +19,6 @@ def say(line: str, *details: str) -> None:
     """One line on standard error, and one for each detail, whatever is in foreign files' names."""
     for text in (f"ark-asr: {line}", *details):
         print(printable(text), file=sys.stderr, flush=True)
-
-
-def printable(text: str) -> str:
-    """On one line, and text: file names can hold line ends, and bytes that are no UTF-8."""
-    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
 
 
 @contextmanager

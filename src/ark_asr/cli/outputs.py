@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ark_asr.cli.outcome import printable, say
+from ark_asr.cli.outcome import say
 from ark_asr.cli.subtitles import SubtitleFlags
-from ark_asr.errors import OptionError
+from ark_asr.errors import OptionError, printable
 
 if TYPE_CHECKING:
     from ark_asr.types import Transcript

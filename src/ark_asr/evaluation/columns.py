@@ -1,9 +1,11 @@
-"""Rows of text in columns, and names that need not be text."""
+"""Rows of text in columns."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+
+from ark_asr.errors import printable
 
 
 def aligned(
@@ -27,16 +29,6 @@ def aligned(
         ]
         lines.append("  ".join(cells).rstrip())
     return lines
-
-
-def printable(text: str) -> str:
-    """On one line: what would end it, or tell a terminal what to do, is spelled out."""
-    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
-
-
-def readable(name: str) -> str:
-    """A file's name as text: its bytes that are no UTF-8 are spelled out, as in messages."""
-    return name.encode(errors="backslashreplace").decode()
 
 
 def _places(text: str) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ark_asr.batch.records import Record
-from ark_asr.evaluation.columns import readable
+from ark_asr.errors import readable
 from ark_asr.evaluation.confusions import find_mistakes
 from ark_asr.evaluation.fields import require
 from ark_asr.evaluation.machine import Model, this_machine

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ark_asr.evaluation.columns import aligned, printable
+from ark_asr.errors import printable
+from ark_asr.evaluation.columns import aligned
 from ark_asr.evaluation.intervals import Difference, Interval
 from ark_asr.evaluation.summary import Rates, Summary
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from ark_asr.errors import OptionError
 from ark_asr.modeling.model import ArkForConditionalGeneration
-from ark_asr.training.checkpoint import copy_texts
+from ark_asr.training.checkpoint import derived
 
 
 class MovingAverage:
@@ -74,19 +73,13 @@ def average_checkpoints(folders: Sequence[Path], target: Path) -> None:
     """
     if len(folders) < 2:
         raise OptionError("an average needs two checkpoints or more")
-    if target.exists():
-        raise OptionError(f"{target} exists already; name another folder")
-    model = ArkForConditionalGeneration.load(folders[0])
-    total = dict(model.state_dict())
-    for folder in folders[1:]:
-        other = ArkForConditionalGeneration.load(folder)
-        if other.config != model.config:
-            raise OptionError(f"{folder} is a model of another form than {folders[0]}")
-        for name, weight in other.state_dict().items():
-            total[name] = total[name] + weight
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    copy_texts(folders[-1], partial)
-    model.save(partial, weights={name: t / len(folders) for name, t in total.items()})
-    partial.replace(target)
+    with derived(folders[-1], target) as partial:
+        model = ArkForConditionalGeneration.load(folders[0])
+        total = dict(model.state_dict())
+        for folder in folders[1:]:
+            other = ArkForConditionalGeneration.load(folder)
+            if other.config != model.config:
+                raise OptionError(f"{folder} is a model of another form than {folders[0]}")
+            for name, weight in other.state_dict().items():
+                total[name] = total[name] + weight
+        model.save(partial, weights={name: t / len(folders) for name, t in total.items()})

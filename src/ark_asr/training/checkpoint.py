@@ -6,7 +6,8 @@ import json
 import pickle
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ark_asr.errors import ModelFormatError, ModelNotFoundError, TrainingError
+from ark_asr.errors import ModelFormatError, ModelNotFoundError, OptionError, TrainingError
 from ark_asr.modeling.model import ArkForConditionalGeneration
 from ark_asr.models.config import CONFIG_FILE, GENERATION_FILE, PREPROCESSOR_FILE
 from ark_asr.models.tokenizer import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
@@ -82,6 +83,28 @@ def begin(folder: Path) -> None:
     if _old(folder).exists() and not folder.exists():
         _old(folder).replace(folder)
     shutil.rmtree(_old(folder), ignore_errors=True)
+
+
+@contextmanager
+def derived(source: Path, target: Path) -> Iterator[Path]:
+    """A folder for a checkpoint that is made of another; it has its name when all is in it.
+
+    Configuration and tokenizer of ``source`` are there already. After an error nothing is left.
+
+    Raises:
+        OptionError: The target exists.
+    """
+    if target.exists():
+        raise OptionError(f"{target} exists already; name another folder")
+    partial = partial_of(target)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        copy_texts(source, partial)
+        yield partial
+        partial.replace(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def copy_texts(source: Path, target: Path) -> None:

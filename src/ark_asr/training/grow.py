@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from ark_asr.modeling.model import ArkForConditionalGeneration
 from ark_asr.models.config import CONFIG_FILE, ModelConfig
 from ark_asr.models.fields import read_json
 from ark_asr.models.weights import EMBEDDING, HEAD, POSITIONS
-from ark_asr.training.checkpoint import copy_texts
+from ark_asr.training.checkpoint import derived
 
 _LAST_NORM = "model.norm.weight"
 _FIRST_CONV = "audio_encoder.whisper.conv1.weight"
@@ -58,20 +57,14 @@ def grow_checkpoint(
     """
     if not 2 <= times <= _MOST:
         raise OptionError(f"a model grows 2 to {_MOST} times as wide, not {times}")
-    if target.exists():
-        raise OptionError(f"{target} exists already; name another folder")
-    old = ArkForConditionalGeneration.load(source)
-    written = _wider(read_json(source / CONFIG_FILE), old.config, times)
-    noise = torch.Generator().manual_seed(seed)
-    weights = grow_weights(old.state_dict(), times, noise, merge=old.config.merge_factor)
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    copy_texts(source, partial)
-    (partial / CONFIG_FILE).write_text(json.dumps(written, indent=2) + "\n")
-    old.save(partial, weights=weights)
-    new = ArkForConditionalGeneration.load(partial)  # whole, and of the shapes it says
-    partial.replace(target)
+    with derived(source, target) as partial:
+        old = ArkForConditionalGeneration.load(source)
+        written = _wider(read_json(source / CONFIG_FILE), old.config, times)
+        (partial / CONFIG_FILE).write_text(json.dumps(written, indent=2) + "\n")
+        noise = torch.Generator().manual_seed(seed)
+        weights = grow_weights(old.state_dict(), times, noise, merge=old.config.merge_factor)
+        old.save(partial, weights=weights)
+        new = ArkForConditionalGeneration.load(partial)  # whole, and of the shapes it says
     before, after = (sum(p.numel() for p in model.parameters()) for model in (old, new))
     return before, after
 

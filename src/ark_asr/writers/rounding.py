@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
+from ark_asr.errors import readable
 from ark_asr.types import Alternative, Segment, Timings, Transcript, Word
 from ark_asr.writers.timestamps import milliseconds
 
@@ -20,8 +21,8 @@ def rounded(transcript: Transcript) -> Transcript:
         transcript,
         segments=tuple(map(rounded_segment, transcript.segments)),
         duration=_seconds(transcript.duration),
-        source=_text(transcript.source),
-        warnings=tuple(map(_text, transcript.warnings)),
+        source=readable(transcript.source),
+        warnings=tuple(map(readable, transcript.warnings)),
         timings=None if transcript.timings is None else _timings(transcript.timings),
     )
 
@@ -39,10 +40,6 @@ def rounded_segment(segment: Segment) -> Segment:
             for other in segment.alternatives
         ),
     )
-
-
-def _text(name: str) -> str:
-    return name.encode(errors="backslashreplace").decode()
 
 
 def _probability(value: float | None) -> float | None:

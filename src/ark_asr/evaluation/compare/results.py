@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from ark_asr.batch.records import Prediction, Record, render_row
-from ark_asr.evaluation.columns import readable
+from ark_asr.errors import readable
 from ark_asr.evaluation.compare.base import Told
 from ark_asr.evaluation.compare.contenders import Contender, Facts
 from ark_asr.evaluation.compare.run import Broke, Conditions, Ran, status
