@@ -4,7 +4,7 @@
 
 Stages run in the order in which a program would meet them, so the memory of each is what was ever
 resident up to its end. ``--operators`` profiles (which costs time of its own) and shows the shares
-of the operators in the encoder, the prompt and one step.
+of the operators in the encoder, a prompt and a step (of both batch sizes, unless ``--batch 1``).
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import argparse
 import json
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
-import numpy as np
 import onnxruntime as ort
 
 from ark_asr.audio import LogMel, load_audio
@@ -26,6 +25,7 @@ from mini import peak_bytes, processor
 
 SOUND = Path(__file__).parent.parent / "samples" / "minute.flac"
 STEPS = 16
+DECODER_BEGINS = "SimplifiedLayerNormalization"  # the first node of its runs, and once in each
 
 
 def main() -> None:
@@ -58,8 +58,8 @@ def main() -> None:
                 state = engine.step(state, engine.output_ids[state.logits.argmax(axis=1)])
             clock(f"a step of {rows}", STEPS)
     if options.operators:
-        for name, session in (("encoder", engine._encoder), ("decoder", engine._decoder)):
-            show_operators(name, session.end_profiling())
+        for session in (engine._encoder, engine._decoder):
+            show_operators(session.end_profiling())
     folder.cleanup()
 
 
@@ -89,16 +89,27 @@ def profile_into(folder: str) -> None:
     graph.session_options = profiled
 
 
-def show_operators(name: str, path: str) -> None:
-    spent: Counter[str] = Counter()
-    for event in json.loads(Path(path).read_text()):
-        if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
-            spent[event["args"]["op_name"]] += event["dur"]
-    del spent["If"]  # what is in it is counted by itself
-    total = np.sum(list(spent.values()))
-    print(f"\n{name}")
-    for operator, duration in spent.most_common(12):
-        print(f"{operator:38}{duration / 1e6:10.3f} s{duration / total:7.1%}")
+def show_operators(path: str) -> None:
+    """The operators of each kind of run, in the mean of its runs."""
+    events = json.loads(Path(path).read_text())
+    nodes = [event for event in events
+             if event.get("cat") == "Node" and event["name"].endswith("kernel_time")]  # fmt: skip
+    spent: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    kind = "encoder"
+    runs = Counter({kind: sum(event["name"] == "model_run" for event in events)})
+    for event in sorted(nodes, key=lambda event: event["ts"]):
+        operator = event["args"]["op_name"]
+        if operator == DECODER_BEGINS:
+            ((_, new, _),) = event["args"]["input_type_shape"][0].values()
+            kind = "step" if new == 1 else "prompt"
+            runs[kind] += 1
+        if operator != "If":  # what is in it is counted by itself
+            spent[kind][operator] += event["dur"]
+    for kind, operators in spent.items():
+        total = operators.total()
+        print(f"\n{kind}, mean of {runs[kind]}: {total / runs[kind] / 1e3:.1f} ms in its nodes")
+        for operator, duration in operators.most_common(12):
+            print(f"{operator:38}{duration / runs[kind] / 1e3:10.2f} ms{duration / total:7.1%}")
 
 
 if __name__ == "__main__":
