@@ -244,7 +244,7 @@ class TranscribeOptions:
 
     begin: float | None = None
     end: float | None = None
-    batch_size: int = 8
+    batch_size: int = 16
     max_new_tokens: int | None = None
     instruction: str | None = None
     vad: bool | None = True

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import kaldialign
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ark_asr.batch.records import Record
+from ark_asr.batch.records import Fields, Record, as_number, parse_record
 from ark_asr.errors import OptionError
 from ark_asr.evaluation.alignment import align, formatted
 from ark_asr.evaluation.columns import aligned
@@ -33,6 +35,15 @@ def scored(rows, scheme="basic", **fields) -> list[Scored]:
         )
         predictions.append(Predicted(hypothesis, None, tuple(row.items())))
     return score_all(records, predictions, get_scheme(scheme))
+
+
+def test_a_whole_number_without_end_is_no_number():
+    rows = scored([("one", "one", {"n": 10**400}), ("one", "one", {"n": 2})])
+    assert list(split(rows, "n")) == ["2", str(10**400)]
+    assert as_number(10**400) is as_number(math.inf) is as_number(True) is as_number("2") is None
+    assert as_number(2) == 2.0
+    with pytest.raises(OptionError, match="'end_time' must be a number of seconds"):
+        parse_record({"audio": "x", "end_time": 10**400}, 1, Fields())
 
 
 @given(TOKENS, TOKENS, st.booleans())
@@ -113,7 +124,11 @@ def test_times_and_confidence_of_words():
     assert (time_errors(plain), calibration(plain), confidence_of(plain[0])) == (None, None, None)
 
 
-@pytest.mark.parametrize("words", ["one", ["one"], [{"text": "one"}], [{"start": 1, "end": 2}]])
+@pytest.mark.parametrize(
+    "words",
+    ["one", ["one"], [{"text": "one"}], [{"start": 1, "end": 2}],
+     [{"text": "one", "start": 1, "end": 10**400}]],
+)  # fmt: skip
 def test_words_of_another_form_are_refused(words):
     rows = scored([("one", "one", {"words": words}, {"segments": []})])
     with pytest.raises(OptionError, match="line 1 of the input: words must be objects with text"):

@@ -90,11 +90,12 @@ def test_long_recordings_are_cut_and_joined_in_order(make):
     assert all(segment.end - segment.start <= 30 for segment in transcript.segments)
 
 
-def test_the_first_batch_is_one_clip_and_no_batch_is_larger_than_asked(make):
-    recognizer, engine = make(*["x"] * 40)
-    run(recognizer, 300, replace(WHOLE, batch_size=3))
-    assert engine.batches[:2] == [1, 3]
-    assert max(engine.batches) == 3
+@pytest.mark.parametrize(("most", "sizes"), [(2, [1, 2, 2]), (3, [1, 3, 3]), (16, [1, 3, 12])])
+def test_batches_grow_from_one_clip_to_what_is_asked(make, most, sizes):
+    recognizer, engine = make(*["x"] * 60)
+    run(recognizer, 1100, replace(WHOLE, batch_size=most))
+    assert engine.batches[:3] == sizes
+    assert max(engine.batches) == most
 
 
 def test_batch_size_changes_nothing_but_speed(make):

@@ -10,6 +10,7 @@ Data helpers, batch, evaluation and training read the same record; ``docs/data.m
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -182,13 +183,21 @@ def time_of(data: Mapping[str, Any], key: str) -> float:
     value = data.get(key)
     if value is None or value == "":
         return -1.0
+    with contextlib.suppress(ValueError, OverflowError):
+        seconds = as_number(float(value) if isinstance(value, str) else value)
+        if seconds is not None:
+            return seconds
+    raise OptionError(f"{key!r} must be a number of seconds, {_found(data, key)}")
+
+
+def as_number(value: object) -> float | None:
+    """What a manifest's value is as a number; None for anything that is no finite one."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
     try:
-        seconds = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise OptionError(f"{key!r} must be a number of seconds, {_found(data, key)}")
-    return seconds
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # whole numbers have no end
+        return None
 
 
 def _segment(segment: Segment) -> dict[str, Any]:

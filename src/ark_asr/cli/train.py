@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +55,11 @@ def _overrides(
     return Overrides(start, output, tuple(train or ()), tuple(dev or ()), tuple(settings or ()))
 
 
+def _ended(best: Path) -> None:
+    if os.environ.get("RANK", "0") == "0":  # torchrun's number of this process
+        say(f"the best checkpoint: {best}")
+
+
 @app.command()
 def supervised(
     *,
@@ -73,7 +79,7 @@ def supervised(
 
         overrides = _overrides(start, output, train, dev, set_)
         best = recipe.main(config, resume=resume, skip_bad=skip_bad, overrides=overrides)
-        say(f"the best checkpoint: {best}")
+        _ended(best)
 
 
 @app.command()
@@ -105,7 +111,7 @@ def distill(
             recipe.calibrate(config, calibrate, skip_bad=skip_bad, overrides=overrides)
             return
         best = recipe.main(config, resume=resume, skip_bad=skip_bad, overrides=overrides)
-        say(f"the best checkpoint: {best}")
+        _ended(best)
 
 
 @app.command()
@@ -278,7 +284,7 @@ def pack(
         if not megabytes > 0:
             raise OptionError(f"--megabytes is {megabytes:g}; it must be positive")
         count = shards.pack(manifest, output, megabytes=megabytes)
-        say(f"{output / shards.MANIFEST}: {count} shards")
+        say(f"{output / shards.MANIFEST}: {count} {'shard' if count == 1 else 'shards'}")
 
 
 @app.command()

@@ -65,7 +65,7 @@ def transcribe(
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="CPU threads. [default: all cores]")
     ] = None,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Clips decoded together.")] = 8,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Clips decoded together.")] = 16,
     engine: Annotated[
         str | None,
         typer.Option(

@@ -8,6 +8,7 @@ from typing import TypeGuard
 
 import numpy as np
 
+from ark_asr.batch.records import as_number
 from ark_asr.errors import OptionError
 from ark_asr.evaluation.rows import Scored
 
@@ -67,7 +68,7 @@ def _names(value: object, names: dict[float, str]) -> list[str]:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return as_number(value) is not None  # compared as it is: floats hold no long whole numbers
 
 
 def _bins(values: Sequence[float]) -> list[list[float]]:

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from ark_asr import __version__
+from ark_asr.batch.records import as_number
 from ark_asr.errors import AudioError
 from ark_asr.evaluation import plots
 from ark_asr.evaluation.alignment import Pair, align
@@ -149,8 +150,8 @@ def _duration(one: Scored) -> float | None:
     record = one.record
     if record.end >= 0:
         return record.end - max(record.begin, 0.0)
-    known = one.field("duration")
-    return float(known) if isinstance(known, int | float) and known > 0 else None
+    known = as_number(one.field("duration"))
+    return known if known and known > 0 else None
 
 
 def _words(summary: Summary) -> str:

@@ -6,13 +6,13 @@ ones are those of the manifest's key ``words``. Both are in seconds of the recor
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ark_asr.batch.records import as_number
 from ark_asr.errors import OptionError
 from ark_asr.evaluation import text as steps
 from ark_asr.evaluation.alignment import align
@@ -184,14 +184,10 @@ def _read(value: object, where: str) -> Iterator[TimedWord]:
         return
     for item in value if isinstance(value, list) else [value]:
         found: Any = item if isinstance(item, dict) else {}
-        text, start, end = (found.get(key) for key in ("text", "start", "end"))
-        if not (isinstance(text, str) and _is_time(start) and _is_time(end)):
+        text = found.get("text")
+        start, end, sure = (as_number(found.get(key)) for key in ("start", "end", "confidence"))
+        if not isinstance(text, str) or start is None or end is None:
             raise OptionError(
                 f"{where}: words must be objects with text, start and end, not {item!r:.60}"
             )
-        sure = found.get("confidence")
-        yield TimedWord(text, float(start), float(end), float(sure) if _is_time(sure) else None)
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        yield TimedWord(text, start, end, sure)

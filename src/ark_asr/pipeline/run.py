@@ -24,12 +24,15 @@ from ark_asr.pipeline.scribe import Scribe
 from ark_asr.pipeline.stopwatch import Stopwatch
 from ark_asr.types import Audio, Segment, TranscribeOptions, Trouble
 
+_GROWTH = 3  # times as many clips as are done: 1, 3, 12, then what is asked for
+
 
 class Run:
     """The state of one transcription; iterating walks the road, batch by batch.
 
     Only one batch of clips is in memory at a time, whatever the length of the recording. The first
-    batch is a single clip, so that its words are there early.
+    batch is a single clip, so that its words are there early, and the next ones grow: who reads
+    along has something to read while a large one is decoded.
 
     Attributes:
         sound: The open recording.
@@ -92,7 +95,9 @@ class Run:
 
     @property
     def _batch_size(self) -> int:
-        return self._options.batch_size if self.clips and not self._options.context else 1
+        if self._options.context:
+            return 1
+        return max(1, min(self._options.batch_size, _GROWTH * self.clips))
 
     def cuts(self) -> Iterator[Audio]:
         """The recording in pieces that the model can take, in order."""
