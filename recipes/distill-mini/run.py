@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-LABELLED, TEACHER_DATA = "labelled.jsonl", "teacher-data.jsonl"
+LABELLED, TEACHER_DATA, OTHER = "labelled.jsonl", "teacher-data.jsonl", "unlabelled.jsonl"
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,16 @@ class Stage:
 
 
 TRUNK = Stage("supervised", "trunk.toml", (LABELLED,))
+# Rows of one method hear the same sound, so that what differs is who says what is right.
 BASE = Stage("supervised", "supervised.toml", (LABELLED,))
-TD = Stage("supervised", "supervised.toml", (LABELLED, TEACHER_DATA))
-OPD = Stage("distill", "opd.toml", (LABELLED, TEACHER_DATA))
-HALF_TD = Stage("supervised", "supervised.toml", TD.manifests, 0.5)
-HALF_OPD = Stage("distill", "opd.toml", OPD.manifests, 0.5)
+OPD = Stage("distill", "opd.toml", (LABELLED,))
+TD = Stage("supervised", "supervised.toml", (TEACHER_DATA,))
+TRUTH = Stage("supervised", "supervised.toml", (OTHER,))  # TD with what was really said
+HALF_TD = Stage("supervised", "supervised.toml", (TEACHER_DATA,), 0.5)
+HALF_OPD = Stage("distill", "opd.toml", (TEACHER_DATA,), 0.5)
 ROWS = {
     "trunk": [TRUNK], "base": [BASE], "opd": [OPD], "td": [TD], "td+opd": [HALF_TD, HALF_OPD],
+    "truth": [TRUTH],
 }  # fmt: skip
 
 

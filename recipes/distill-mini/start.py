@@ -1,10 +1,11 @@
 """Everything that the rows start from: a small student, and who hears what with which transcript.
 
-    python start.py --teacher ../../checkpoints/ark-mini --train TRAIN.jsonl... --dev DEV.jsonl... \
-        --out ../../runs/distill-mini
+    python start.py --teacher ../../runs/ark-teacher/average --cut ../../checkpoints/ark-mini \
+        --train TRAIN.jsonl... --dev DEV.jsonl... --out ../../runs/distill-mini
 
-The student is cut out of the teacher: some of its layers, and of their feed-forward neurons those
-with the largest weights. It has to learn again, but need not begin with nothing.
+The student is cut out of a checkpoint, the teacher's own unless another is named: some of its
+layers, and of their feed-forward neurons those with the largest weights. It has to learn again, but
+need not begin with nothing.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ FFN = {  # matrices into the neurons, those out of them
 }
 
 
-def cut_student(teacher: Path, out: Path, args: argparse.Namespace) -> tuple[int, int]:
-    """Write the student's folder; return the parameters of student and teacher."""
-    whole = load_file(teacher / "model.safetensors")
-    config = json.loads((teacher / "config.json").read_text())
+def cut_student(source: Path, out: Path, args: argparse.Namespace) -> int:
+    """Write the student's folder; return its parameters."""
+    whole = load_file(source / "model.safetensors")
+    config = json.loads((source / "config.json").read_text())
     weights = {n: w for n, w in whole.items() if not n.startswith((ENCODER, DECODER))}
     weights[POSITIONS] = weights[POSITIONS][:1]
     for prefix, kept in ((ENCODER, args.encoder_layers), (DECODER, args.decoder_layers)):
@@ -49,12 +50,12 @@ def cut_student(teacher: Path, out: Path, args: argparse.Namespace) -> tuple[int
     }  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
-        if (teacher / name).is_file():
-            shutil.copyfile(teacher / name, out / name)
+        if (source / name).is_file():
+            shutil.copyfile(source / name, out / name)
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     weights = {name: weight.contiguous() for name, weight in weights.items()}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
-    return count(weights), count(whole)
+    return count(weights)
 
 
 def narrow(
@@ -88,6 +89,7 @@ def main() -> None:
     """Write student, teacher and manifests."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--teacher", type=Path, required=True, help="checkpoint folder")
+    parser.add_argument("--cut", type=Path, help="out of which checkpoint; default: the teacher")
     parser.add_argument("--train", type=Path, nargs="+", required=True)
     parser.add_argument("--dev", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -101,8 +103,11 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     shutil.copytree(args.teacher, args.out / "teacher", dirs_exist_ok=True)
-    student, teacher = cut_student(args.teacher, args.out / "start", args)
-    print(f"student {student / 1e6:.2f} M of {teacher / 1e6:.2f} M ({student / teacher:.0%})")
+    source = args.cut or args.teacher
+    student = cut_student(source, args.out / "start", args)
+    for name, whole in {"cut out of": source, "its teacher": args.teacher}.items():
+        size = count(load_file(whole / "model.safetensors"))
+        print(f"student {student / 1e6:.2f} M, {name} {size / 1e6:.2f} M ({student / size:.0%})")
 
     rows = [row for manifest in args.train for row in rows_of(manifest)]
     rows = [row for row in rows if float(row["duration"]) <= args.max_seconds]

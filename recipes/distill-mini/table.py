@@ -29,7 +29,8 @@ from ark_asr.training.validate import plain, transcribe_rows
 from ark_asr.types import TranscribeOptions
 
 NAMES = {"trunk": "(trunk)", "base": "Base", "opd": "Base + OPD", "td": "Base + TD",
-         "td+opd": "Base + TD + OPD", "teacher": "(teacher)"}  # fmt: skip
+         "td+opd": "Base + TD + OPD", "truth": "(TD, true texts)",
+         "teacher": "(teacher)"}  # fmt: skip
 
 Counts = dict[tuple[str, str], list[int]]  # by row and set, of each utterance
 
@@ -129,7 +130,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--rows", nargs="+", default=list(NAMES), help="in the table, in order")
     parser.add_argument("--pairs", nargs="+", default=["base:opd", "base:td", "base:td+opd",
-                        "td:td+opd", "opd:td+opd"], metavar="A:B")  # fmt: skip
+                        "td:td+opd", "opd:td+opd", "truth:td"], metavar="A:B")  # fmt: skip
     parser.add_argument("--workers", type=int, default=2, help="models that are scored at once")
     parser.add_argument("--limit", type=int, default=0, help="utterances per set; 0 for all")
     parser.add_argument("--out", type=Path)
