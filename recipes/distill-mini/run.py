@@ -73,7 +73,9 @@ def main() -> None:
         output = folder / (name if last else f"{name}.{number}")
         recipe = tomllib.loads((HERE / stage.recipe).read_text())
         updates = round((args.updates or recipe["optim"]["steps"]) * stage.share)
-        settings = [f"optim.steps={updates}", f"seed={args.seed}"]
+        # Another order for each stage: a clip heard once is known by heart for hundreds of updates.
+        seed = args.seed + 100 * (number - 1)
+        settings = [f"optim.steps={updates}", f"seed={seed}"]
         if stage.verb == "distill":
             settings.append(f"teacher.model='{work / 'teacher'}'")
         options = [str(HERE / stage.recipe), "--resume", "--start", str(start)]

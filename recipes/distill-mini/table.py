@@ -72,7 +72,7 @@ def score(
     models: dict[str, list[Path]], sets: dict[str, list[Row]], workers: int
 ) -> tuple[Counts, Counts]:
     """Word errors and words of each row in each set, per utterance, all seeds together."""
-    found, words = {}, {}
+    found, words = Counts(), Counts()
     everything = [folder for folders in models.values() for folder in folders]
     with ProcessPoolExecutor(workers) as pool:
         for name, rows in sets.items():
@@ -134,7 +134,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="models that are scored at once")
     parser.add_argument("--limit", type=int, default=0, help="utterances per set; 0 for all")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--again", nargs="+", metavar="ROW",
+                        help="score only these; the others stand beside --out")  # fmt: skip
     args = parser.parse_args()
+    if args.again is not None and not args.out:
+        parser.error("--again needs --out, where the other rows stand")
 
     seeds = sorted(args.work.glob("seed-*"))
     models = {
@@ -147,7 +151,12 @@ def main() -> None:
     if args.limit:
         sets = {name: rows[: args.limit] for name, rows in sets.items()}
     sets = {name: [row for row in rows if plain(row.text)] for name, rows in sets.items()}
-    found, words = score(models, sets, args.workers)
+    anew = models if args.again is None else {row: models[row] for row in args.again}
+    found, words = score(anew, sets, args.workers)
+    if args.again is not None:
+        for one in json.loads(args.out.with_suffix(".json").read_text()):
+            found.setdefault((one["row"], one["set"]), one["errors"])
+            words.setdefault((one["row"], one["set"]), one["words"])
     if len(sets) > 1:
         for row in models:
             for of_set in (found, words):

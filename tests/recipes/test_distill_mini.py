@@ -72,9 +72,12 @@ def test_from_a_trunk_to_a_table(work, recipe, capsys):
     log = (folder / "td+opd" / "log.jsonl").read_text().splitlines()
     assert [row["step"] for row in map(json.loads, log) if "agreement" in row] == [1]
 
-    recipe("table.py", work / "dev.jsonl", "--work", work, "--limit", 3, "--workers", 1,
-           "--pairs", "trunk:td+opd", "--out", work / "table.md")  # fmt: skip
+    scoring = [work / "dev.jsonl", "--work", work, "--limit", 3, "--workers", 1,
+               "--pairs", "trunk:td+opd", "--out", work / "table.md"]  # fmt: skip
+    recipe("table.py", *scoring)
     table = (work / "table.md").read_text()
+    recipe("table.py", *scoring, "--again", "trunk")
+    assert (work / "table.md").read_text() == table
     assert "| (trunk) | Base + TD + OPD | (teacher) |" in table
     assert "Base + TD + OPD - (trunk)" in table
     recipe("curves.py", "--work", work, "--out", work / "curves.png")
