@@ -183,7 +183,7 @@ def time_of(data: Mapping[str, Any], key: str) -> float:
     value = data.get(key)
     if value is None or value == "":
         return -1.0
-    with contextlib.suppress(ValueError, OverflowError):
+    with contextlib.suppress(ValueError):
         seconds = as_number(float(value) if isinstance(value, str) else value)
         if seconds is not None:
             return seconds

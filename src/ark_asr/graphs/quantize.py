@@ -109,7 +109,8 @@ class Int4Matrix:
         padded = np.pad(weight, ((0, 0), (0, -inner % block))).reshape(out, -1, block)
         low = np.minimum(padded.min(axis=2), 0)
         scales = (np.maximum(padded.max(axis=2), 0) - low) / np.float32(_INT4_LEVELS)
-        scales[scales == 0] = 1.0
+        # Below, the scale itself has no digits left; such a block is zeros.
+        scales[scales < np.finfo(np.float32).tiny] = 1.0
         zeros = np.rint(-low / scales)
         padded /= scales[..., None]
         padded += zeros[..., None]
