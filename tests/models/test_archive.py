@@ -7,6 +7,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 
 import pytest
@@ -44,7 +46,7 @@ def test_there_and_back(request, kind, tmp_path):
     assert back == model
     assert {path.name: path.read_bytes() for path in back.path.iterdir()} == before
     assert import_model(tmp_path / "a.tar", overwrite=True) == model
-    assert not list((home.store_folder() / home.UNFINISHED).glob("import-*"))
+    assert not list((home.store_folder() / home.UNFINISHED).glob("*-*"))
 
 
 def test_the_same_bytes_every_time(package, tmp_path):
@@ -193,7 +195,7 @@ def refused(path, said):
     with pytest.raises(ModelFormatError, match=said):
         import_model(path)
     assert not home.installed()
-    assert not list((home.store_folder() / home.UNFINISHED).glob("import-*"))
+    assert not list((home.store_folder() / home.UNFINISHED).glob("*-*"))
 
 
 @pytest.mark.parametrize(
@@ -290,6 +292,21 @@ def test_a_published_model_must_be_the_published_one(server, tiny, tmp_path, pin
     export_model(home.lookup("tiny")[0], tmp_path / "a.tar")
     home.remove("tiny")
     refused(tmp_path / "a.tar", r"config\.json is not the one that was published as tiny")
+
+
+def test_an_import_that_was_killed_goes_with_its_model(package, tmp_path):
+    export_model(package, tmp_path / "a.tar")
+    home.remove("tiny")
+    code = """if True:
+        import os, pathlib, sys
+        from ark_asr.models.archive import import_model
+        import_model(pathlib.Path(sys.argv[1]), progress=lambda _: os._exit(9))"""
+    killed = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.tar"], check=False, timeout=60
+    )
+    assert killed.returncode == 9
+    assert [one.variant for one in home.remove("tiny")] == ["unfinished"]
+    assert not list((home.store_folder() / home.UNFINISHED).glob("*-*"))
 
 
 def test_the_imported_model_is_found(package, tmp_path):

@@ -152,24 +152,25 @@ def import_model(
     except OSError as error:
         raise OptionError(f"{archive}: cannot be read ({error.strerror or error})") from None
     try:
-        unfinished.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="import-", dir=unfinished) as made:
-            folder = Path(made) / "model"
-            folder.mkdir()
-            with tarfile.open(archive, "r:") as tar:
-                contents = _read_list(tar, archive)
-                dest = place(contents.name, contents.variant)
-                if dest.exists() and not overwrite:
-                    raise OptionError(
-                        f"{contents.name}:{contents.variant} is in the store already; "
-                        "overwrite or remove it"
-                    )
+        with tarfile.open(archive, "r:") as tar:
+            contents = _read_list(tar, archive)
+            dest = place(contents.name, contents.variant)
+            if dest.exists() and not overwrite:
+                raise OptionError(
+                    f"{contents.name}:{contents.variant} is in the store already; "
+                    "overwrite or remove it"
+                )
+            unfinished.mkdir(parents=True, exist_ok=True)
+            # Named by the model, so that `remove` sweeps away what a killed import left.
+            with tempfile.TemporaryDirectory(prefix=f"{contents.name}-", dir=unfinished) as made:
+                folder = Path(made) / "model"
+                folder.mkdir()
                 _unpack(tar, contents, folder, archive, progress)
-            _check(folder, contents, archive)
-            dest.parent.mkdir(parents=True, exist_ok=True)
-            if dest.exists():
-                discard(Installed(contents.name, contents.variant, dest))
-            folder.rename(dest)
+                _check(folder, contents, archive)
+                dest.parent.mkdir(parents=True, exist_ok=True)
+                if dest.exists():
+                    discard(Installed(contents.name, contents.variant, dest))
+                folder.rename(dest)
     except tarfile.TarError as error:
         raise ModelFormatError(f"{archive}: not a whole archive of a model ({error})") from None
     except OSError as error:
