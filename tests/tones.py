@@ -28,6 +28,14 @@ def tones(text):
     return np.concatenate([gap, *pieces])
 
 
+def write_wav(path, samples):
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+
+
 def write_material(folder):
     """A start folder without weights, and a manifest of tones in one long file."""
     start = folder / "start"
@@ -43,11 +51,7 @@ def write_material(folder):
         end = begin + len(sound[-1]) / RATE
         rows.append({"audio": "tones.wav", "text": text, "begin_time": begin, "end_time": end})
         begin = end
-    with wave.open(str(folder / "tones.wav"), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((np.concatenate(sound) * 32767).astype("<i2").tobytes())
+    write_wav(folder / "tones.wav", np.concatenate(sound))
     (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return folder
 

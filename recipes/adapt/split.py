@@ -17,6 +17,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from ark_asr.audio import open_audio
+from ark_asr.errors import ArkError
+
 
 def share(text: str) -> float:
     """A number from 0 to 1 that depends on the text alone."""
@@ -67,6 +70,20 @@ def seconds_of(row: dict) -> float:
     return end - max(begin, 0.0) if end > begin else float(row.get("duration") or 0)
 
 
+def measure(row: dict, path: Path) -> None:
+    """Give a row that says nothing of times the length of its recording; training needs it."""
+    if row.keys() & {"begin_time", "end_time", "duration"}:
+        return
+    try:
+        sound = open_audio(path)
+    except ArkError as error:
+        sys.exit(str(error))
+    sound.close()
+    if sound.duration is None:
+        sys.exit(f"{path}: does not say how long it is; write its duration into the row")
+    row["duration"] = round(sound.duration, 3)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("manifest", type=Path)
@@ -85,15 +102,17 @@ def main() -> None:
     wanted = {"train": 1.0, "dev": args.dev, "test": args.test}
     sets: dict[str, list[dict]] = {name: [] for name in wanted}
     for row in rows:
-        chosen = sets[found[str(row[args.group])]]
-        if "://" not in row["audio"]:
-            row["audio"] = os.path.relpath(args.manifest.parent / row["audio"], args.folder)
-        chosen.append(row)
+        sets[found[str(row[args.group])]].append(row)
     if lacking := [name for name, size in wanted.items() if size and not sets[name]]:
         sys.exit(
             f"{args.manifest}: {len(rows)} rows with {len(found)} different {args.group}: too few "
             f"for {' and '.join(lacking)}; say another --group, such as text"
         )
+    for row in rows:
+        if "://" not in row["audio"]:
+            path = args.manifest.parent / row["audio"]
+            measure(row, path)
+            row["audio"] = os.path.relpath(path, args.folder)
     args.folder.mkdir(parents=True, exist_ok=True)
     for name, chosen in sets.items():
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in chosen)

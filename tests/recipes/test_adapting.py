@@ -6,6 +6,7 @@ import json
 import runpy
 import sys
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -45,7 +46,8 @@ def test_a_newcomer_gets_from_recordings_to_a_package(root, tmp_path, monkeypatc
         "--train", voice / "train.jsonl", "--dev", voice / "dev.jsonl", "-o", tmp_path / "adapted",
         "--set", "optim.steps=2", "--set", "threads=1", "--set", "data.workers=0",
     )  # fmt: skip
-    best, package = tmp_path / "adapted" / "best", tmp_path / "package"
+    best, package = tmp_path / "mean", tmp_path / "package"
+    ark_asr("train", "average", tmp_path / "adapted" / "best", start, "-o", best)
     ark_asr("models", "convert", best, package, "--precision", "fp32")
     ark_asr("models", "check", best, package, "--audio", voice / "test.jsonl",
             "--min-same-transcripts", "1.0")  # fmt: skip
@@ -116,6 +118,21 @@ def test_what_cannot_be_divided_is_said(root, tmp_path, monkeypatch, row, says):
     with pytest.raises(SystemExit, match=says):
         split(root, monkeypatch, lines(tmp_path, row), tmp_path / "sets")
     assert not (tmp_path / "sets").exists()
+
+
+def test_whole_recordings_get_the_length_that_training_needs(root, tmp_path, monkeypatch):
+    seconds = {f"{n}.wav": 1 + n / 4 for n in range(4)}
+    for name, length in seconds.items():
+        tones.write_wav(tmp_path / name, np.zeros(round(length * tones.RATE)))
+    split(root, monkeypatch, lines(tmp_path, *({"audio": n, "text": "x"} for n in seconds)),
+          tmp_path / "sets")  # fmt: skip
+    found = [row for path in (tmp_path / "sets").iterdir() for row in rows(path)]
+    assert {row["audio"].removeprefix("../"): row["duration"] for row in found} == seconds
+    (tmp_path / "2.wav").write_bytes(b"no sound")
+    with pytest.raises(SystemExit, match=r"2\.wav: "):
+        split(root, monkeypatch, lines(tmp_path, *({"audio": n, "text": "x"} for n in seconds)),
+              tmp_path / "other")  # fmt: skip
+    assert not (tmp_path / "other").exists()
 
 
 def test_addresses_stay_what_they_are(root, tmp_path, monkeypatch):
