@@ -41,11 +41,14 @@ def test_a_newcomer_gets_from_recordings_to_a_package(root, tmp_path, monkeypatc
     checkpoints.write_checkpoint(start, dtype="BF16", scale=0.05, **geometry)
     voice = tmp_path / "voice"
     split(root, monkeypatch, material / "train.jsonl", voice, "--group", "text")
-    ark_asr(
+    trained = ark_asr(
         "train", "supervised", root / "recipes" / "adapt" / "lora.toml", "--start", start,
         "--train", voice / "train.jsonl", "--dev", voice / "dev.jsonl", "-o", tmp_path / "adapted",
-        "--set", "optim.steps=2", "--set", "threads=1", "--set", "data.workers=0",
+        "--set", "optim.steps=2", "--set", "log_every=1", "--set", "threads=1",
+        "--set", "data.workers=0",
     )  # fmt: skip
+    assert " 2  loss " in trained.output
+    assert "ctc" not in trained.output  # losses that this recipe does not have
     best, package = tmp_path / "mean", tmp_path / "package"
     ark_asr("train", "average", tmp_path / "adapted" / "best", start, "-o", best)
     ark_asr("models", "convert", best, package, "--precision", "fp32")

@@ -77,6 +77,7 @@ def train(run: Run, journal: Journal | None) -> None:
     sums = torch.zeros(4)
     features = run.model.config.features
     frame = features.hop_length / features.sample_rate
+    auxiliary = config.optim.ctc_weight or config.optim.ctc_final
     for portion in portions(run):
         factor = set_rates(run.optimisers, run.step, config.optim)
         sums += update(run, portion)
@@ -93,8 +94,9 @@ def train(run: Run, journal: Journal | None) -> None:
             }  # fmt: skip
             journal.write(run.step, values)
             say(
-                f"{run.step:6d}  loss {spoken:.3f}  ctc {letters:.3f} {tokens:.3f}  "
-                f"norm {norm:.2f}  rate {factor:.3f}  {heard / seconds:.0f} s/s"
+                f"{run.step:6d}  loss {spoken:.3f}  "
+                + (f"ctc {letters:.3f} {tokens:.3f}  " if auxiliary else "")
+                + f"norm {norm:.2f}  rate {factor:.3f}  {heard / seconds:.0f} s/s"
                 + (f"  waiting {waiting:.0%}: more data.workers?" if waiting > _STARVED else "")
             )
         if run.step % config.log_every == 0:
