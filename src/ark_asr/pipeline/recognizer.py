@@ -231,8 +231,7 @@ class Recognizer:
         Raises:
             OptionError: An option makes no sense, or the recognizer is closed.
         """
-        if self._closed:
-            raise OptionError("this recognizer is closed; load the model again")
+        self._check_open()
         return LiveSession(
             self._engine, self._tokenizer, options, transcribe, calibration=self._calibration
         )
@@ -252,8 +251,7 @@ class Recognizer:
             OptionError: An option makes no sense, or the recognizer is closed.
         """
         check_options(options)
-        if self._closed:
-            raise OptionError("this recognizer is closed; load the model again")
+        self._check_open()
         return Scribe(
             self._engine,
             self._tokenizer,
@@ -285,6 +283,10 @@ class Recognizer:
     ) -> None:
         self.close()
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise OptionError("this recognizer is closed; load the model again")
+
     def _origin(self, program: str, source: Source, options: TranscribeOptions) -> Origin:
         model = fingerprint(self.name, self._folder)
         return Origin(program, hash_recording(source), model, describe(options, self._engine))
@@ -296,8 +298,7 @@ class Recognizer:
         source_rate: int | None,
         cancelled: Callable[[], bool] | None,
     ) -> Run:
-        if self._closed:
-            raise OptionError("this recognizer is closed; load the model again")
+        self._check_open()
         return Run(
             self._engine,
             self._tokenizer,
