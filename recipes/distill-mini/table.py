@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", default=list(NAMES), help="in the table, in order")
     parser.add_argument("--pairs", nargs="+", default=["base:opd", "base:td", "base:td+opd",
                         "td:td+opd", "opd:td+opd", "truth:td"], metavar="A:B")  # fmt: skip
+    parser.add_argument("--seeds", type=int, nargs="+", help="in the table; all that are there")
     parser.add_argument("--workers", type=int, default=2, help="models that are scored at once")
     parser.add_argument("--limit", type=int, default=0, help="utterances per set; 0 for all")
     parser.add_argument("--out", type=Path)
@@ -141,6 +142,8 @@ def main() -> None:
         parser.error("--again needs --out, where the other rows stand")
 
     seeds = sorted(args.work.glob("seed-*"))
+    if args.seeds:
+        seeds = [args.work / f"seed-{seed}" for seed in args.seeds]
     models = {
         row: [args.work / "teacher"] if row == "teacher"
         else [seed / row / "best" for seed in seeds if (seed / row / "best").is_dir()]

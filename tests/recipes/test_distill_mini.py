@@ -80,6 +80,8 @@ def test_from_a_trunk_to_a_table(work, recipe, capsys):
     assert (work / "table.md").read_text() == table
     assert "| (trunk) | Base + TD + OPD | (teacher) |" in table
     assert "Base + TD + OPD - (trunk)" in table
+    recipe("table.py", *scoring, "--seeds", 2)  # nothing is there but what all seeds share
+    assert "| words | (teacher) |" in (work / "table.md").read_text()
     recipe("curves.py", "--work", work, "--out", work / "curves.png")
     assert (work / "curves.png").stat().st_size > 10_000
     recipe("run.py", "td+opd", *options, 2, *every)
