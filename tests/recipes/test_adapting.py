@@ -127,14 +127,13 @@ def test_whole_recordings_get_the_length_that_training_needs(root, tmp_path, mon
     seconds = {f"{n}.wav": 1 + n / 4 for n in range(4)}
     for name, length in seconds.items():
         tones.write_wav(tmp_path / name, np.zeros(round(length * tones.RATE)))
-    split(root, monkeypatch, lines(tmp_path, *({"audio": n, "text": "x"} for n in seconds)),
-          tmp_path / "sets")  # fmt: skip
+    given = [{"audio": name, "text": "x", "duration": None} for name in seconds]
+    split(root, monkeypatch, lines(tmp_path, *given), tmp_path / "sets")
     found = [row for path in (tmp_path / "sets").iterdir() for row in rows(path)]
     assert {row["audio"].removeprefix("../"): row["duration"] for row in found} == seconds
     (tmp_path / "2.wav").write_bytes(b"no sound")
     with pytest.raises(SystemExit, match=r"2\.wav: "):
-        split(root, monkeypatch, lines(tmp_path, *({"audio": n, "text": "x"} for n in seconds)),
-              tmp_path / "other")  # fmt: skip
+        split(root, monkeypatch, lines(tmp_path, *given), tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
