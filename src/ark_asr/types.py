@@ -223,12 +223,12 @@ class TranscribeOptions:
         end: Last second to transcribe; ``None`` to the end.
         batch_size: Clips that are decoded together.
         max_new_tokens: Upper limit of tokens per clip; ``None`` for one that grows with the clip.
-        instruction: The words that follow the audio in the prompt; ``None`` for those the model was
-            trained with.
+        instruction: The words behind the audio in the prompt; ``None`` for those of its training.
         vad: Look for speech first. Off: the recording is cut at its quietest points only. ``None``:
             look for speech only in a recording that is longer than one clip.
         gain: Factor by which all samples are multiplied.
         channel: The one channel to hear, counted from 0; ``None`` for the mean of all.
+        track: The audio track of a film, counted from 1; ``None`` for the best. See `open_audio`.
         context: Tokens of the previous clip's text that each answer is made to go on from; clips
             are then decoded one after another. 0: each clip for itself.
         mend: Try a clip again that a guard has found fault with.
@@ -250,6 +250,7 @@ class TranscribeOptions:
     vad: bool | None = True
     gain: float = 1.0
     channel: int | None = None
+    track: int | None = None
     context: int = 0
     mend: bool = True
     strict: bool = False
@@ -297,8 +298,7 @@ class LiveOptions:
     """How to caption sound as it comes in; all times in seconds.
 
     Attributes:
-        step: Sound between two looks at an utterance that is going on, at least. It grows by itself
-            on a slow machine.
+        step: Least sound between two looks at an utterance; grows by itself on a slow machine.
         pause: Silence that ends an utterance.
         max_utterance: Longer speech is cut, in a short pause or at its quietest point.
         share: Part of the time that may be spent on looking at unfinished utterances.

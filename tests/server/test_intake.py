@@ -124,6 +124,8 @@ class Damaged:
 
     def __init__(self):
         self.warnings = ["damaged at second 1.0", "damaged in 1 more place"]
+        self.notes = ("2 audio tracks",)
+        self.warnings.insert(0, *self.notes)
         self.duration = None
 
     def __enter__(self):
@@ -148,6 +150,7 @@ def test_of_many_damaged_places_the_last_line_counts_all(monkeypatch):
             hearing = Hearing(b"", order(), ticket, 1.0)
             for message in said[:-1]:
                 hearing._take(message)
-            return hearing.warnings
+            assert hearing.warnings == ["2 audio tracks", *hearing.damage]
+            return hearing.damage
 
     assert asyncio.run(scenario()) == ["damaged at second 1.0", "damaged in 3 more places"]

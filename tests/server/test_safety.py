@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from starlette.requests import Request
 
+from ark_asr.audio import load_audio
 from ark_asr.errors import OptionError
 from ark_asr.server import lingering
 from ark_asr.server.guards import Record
@@ -26,6 +27,7 @@ from ark_asr.server.problems import Problem
 from ark_asr.server.scheduler import Scheduler
 from ark_asr.server.settings import Settings
 from ark_asr.server.upload import read_form
+from films import film
 from serving import PATIENCE, http, serving
 
 
@@ -91,6 +93,21 @@ def test_a_truncated_file_is_refused_unless_its_part_will_do(served, hello):
     assert answer.status_code == 200
     assert answer.json()["warnings"]
     assert answer.json()["text"]
+
+
+def test_several_tracks_are_no_damage_but_are_told(served, hello):
+    """Nobody chooses a track here: which one was taken is said, and damage is refused as ever."""
+    sound = load_audio(hello).samples
+    data = film(({}, {}), "mp4", sounds=[sound, sound])
+    for fields in ({}, {"allow_damage": "true"}):
+        answer = send(served.url, data, "film.mp4", response_format="verbose_json", **fields)
+        assert answer.status_code == 200
+        [line] = answer.json()["warnings"]
+        assert line.startswith("film.mp4: has 2 audio tracks and none was asked for; track 1 was")
+    half = len(data) // 2
+    answer = send(served.url, data[:half] + bytes(9_000) + data[half + 9_000 :], "film.mp4")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "damaged_audio")
+    assert "film.mp4: damaged at second" in answer.json()["error"]["message"]
 
 
 def test_much_sound_in_a_small_file_is_refused_while_it_is_decoded(narrow):

@@ -31,22 +31,27 @@ def file_blocks(
     source: Source,
     *,
     begin: float | None = None,
-    damaged: Callable[[str], object] = lambda _line: None,
+    track: int | None = None,
+    warn: Callable[[str], object] = lambda _line: None,
 ) -> Iterator[FloatArray]:
     """A recording in blocks of a tenth of a second, as fast as it can be decoded.
 
     Args:
         source: As for `Recognizer.transcribe`.
         begin: First second.
-        damaged: Told at the end, one line for each damaged place; what could be decoded has come.
+        track: As for `TranscribeOptions`.
+        warn: Told at the start how it is read, if that needs saying, and at the end one line for
+            each damaged place; what could be decoded has come.
     """
     step = round(BLOCK_SECONDS * SAMPLE_RATE)
-    with open_audio(source, begin=begin) as sound:
+    with open_audio(source, begin=begin, track=track) as sound:
+        for line in sound.notes:
+            warn(line)
         for block in sound:
             for first in range(0, len(block.samples), step):
                 yield block.samples[first : first + step]
-        for line in sound.warnings:
-            damaged(line)
+        for line in sound.damage:
+            warn(line)
 
 
 def pcm_blocks(pipe: BinaryIO, rate: int) -> Iterator[FloatArray]:

@@ -19,6 +19,7 @@ import soxr
 from ark_asr.audio.feeds import ArrayFeed, Feed
 from ark_asr.audio.media import MediaFeed
 from ark_asr.audio.sources import Source, name_of, open_input
+from ark_asr.audio.tracks import check_only_track, check_track
 from ark_asr.errors import AudioError, AudioWarning
 from ark_asr.types import Audio, FloatArray
 
@@ -38,6 +39,7 @@ def open_audio(
     end: float | None = None,
     source_rate: int | None = None,
     channel: int | None = None,
+    track: int | None = None,
 ) -> AudioStream:
     """Open a recording and decode its first block.
 
@@ -52,20 +54,25 @@ def open_audio(
         end: Last second of the recording that is wanted; past its end means to its end.
         source_rate: Hz of an array or of headerless samples (16-bit little-endian mono).
         channel: The one channel that is wanted, from 0; ``None`` for the mean of all.
+        track: The one audio track of a file that is wanted, counted from 1 in the order of FFmpeg's
+            audio streams; ``None`` for the one that FFmpeg thinks best. A warning says which one
+            that is, where there are several.
 
     Raises:
         AudioNotFoundError: There is no such file.
         AudioDecodeError: Nothing in it can be decoded.
         AudioError: No audio stream, no samples, a directory, not permitted, begin or end make no
-            sense, no such channel, or samples that are not finite. All are one line that names the
-            source.
+            sense, no such track or channel, or samples that are not finite. All are one line that
+            names the source.
+        OptionError: ``track`` can be no number of a track.
     """
     _check_times(name_of(source), begin, end)
     _check_rate("sample_rate", sample_rate)
     if source_rate is not None:
         _check_rate("source_rate", source_rate)
     _check_channel(channel)
-    feed, name, start = _open_feed(source, source_rate, channel)
+    check_track(track)
+    feed, name, start = _open_feed(source, source_rate, channel, track)
     try:
         return AudioStream(feed, name, sample_rate, start=start, begin=begin, end=end)
     except BaseException:
@@ -81,11 +88,13 @@ def load_audio(
     end: float | None = None,
     source_rate: int | None = None,
     channel: int | None = None,
+    track: int | None = None,
 ) -> Audio:
     """Read a whole recording into memory; arguments and errors are those of `open_audio`.
 
     Warns:
-        AudioWarning: Once per damaged place; what could be decoded is returned.
+        AudioWarning: Once per damaged place; what could be decoded is returned. Also if there are
+            several tracks and none was asked for.
     """
     with open_audio(
         source,
@@ -94,6 +103,7 @@ def load_audio(
         end=end,
         source_rate=source_rate,
         channel=channel,
+        track=track,
     ) as stream:
         blocks = list(stream)
     for line in stream.warnings:
@@ -112,7 +122,8 @@ class AudioStream:
         sample_rate: Hz of the blocks.
         channels: Of the recording; the blocks are mono.
         duration: Best estimate of the seconds that it yields; ``None`` if not known.
-        warnings: One line per damaged place; grows while blocks are taken.
+        notes: One line for each thing that one should know of how it is read.
+        warnings: The notes, then one line per damaged place; grows while blocks are taken.
     """
 
     def __init__(
@@ -128,6 +139,7 @@ class AudioStream:
         self.name = name
         self.sample_rate = sample_rate
         self.channels = feed.channels
+        self.notes = feed.notes
         self.warnings = feed.warnings
         self._feed = feed
         self._start = start
@@ -159,6 +171,11 @@ class AudioStream:
             block, self._ahead = self._ahead, None
             return block
         return next(self._blocks)
+
+    @property
+    def damage(self) -> list[str]:
+        """The warnings without the notes: what is not as it was recorded."""
+        return self.warnings[len(self.notes) :]
 
     def close(self) -> None:
         """Give back files; the stream yields nothing more."""
@@ -237,22 +254,24 @@ def _resample(feed: Feed, first: int, sample_rate: int) -> Iterator[FloatArray]:
 
 
 def _open_feed(
-    source: Source, source_rate: int | None, channel: int | None
+    source: Source, source_rate: int | None, channel: int | None, track: int | None
 ) -> tuple[Feed, str, float]:
     if isinstance(source, Audio):
         if source_rate is not None and source_rate != source.sample_rate:
             raise AudioError(
                 f"Audio: its rate is {source.sample_rate} Hz; leave source_rate ({source_rate}) out"
             )
+        check_only_track("Audio", track)
         feed = ArrayFeed(source.samples, source.sample_rate, "Audio", channel)
         return feed, "Audio", source.start
     if isinstance(source, np.ndarray):
         if source_rate is None:
             raise AudioError("array: source_rate is missing; say how many samples a second has")
+        check_only_track("array", track)
         return ArrayFeed(source, source_rate, "array", channel), "array", 0.0
     opened = open_input(source, source_rate)
     try:
-        return MediaFeed(opened, channel), opened.name, 0.0
+        return MediaFeed(opened, channel, track), opened.name, 0.0
     except BaseException:
         opened.close()
         raise

@@ -38,12 +38,14 @@ class Feed(Protocol):
         rate: Hz of the first samples.
         duration: Seconds from time zero to the end; ``None`` if not known.
         channels: How many the first samples have.
-        warnings: One line per damaged place; grows while reading.
+        notes: One line for each thing that one should know of how it is read.
+        warnings: The notes, then one line per damaged place; grows while reading.
     """
 
     rate: int
     channels: int
     duration: float | None
+    notes: tuple[str, ...]
     warnings: list[str]
 
     def chunks(self, first: int) -> Iterator[Chunk]:
@@ -129,6 +131,7 @@ class ArrayFeed:
         self.rate = rate
         self.channels = len(self._channels)
         self.duration: float | None = self._channels.shape[1] / rate
+        self.notes: tuple[str, ...] = ()
         self.warnings: list[str] = []
         for start, piece in self._pieces(0):
             if not (good := audible(piece).all(axis=0)).all():

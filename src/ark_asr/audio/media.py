@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
-from typing import cast
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
+from ark_asr.audio.container import open_container
 from ark_asr.audio.damage import DamageLog, LostFrames
 from ark_asr.audio.feeds import Chunk, audible, check_channel, fault, to_float, to_mono
 from ark_asr.audio.joined import is_joined
 from ark_asr.audio.sources import Input
+from ark_asr.audio.tracks import choice, find_track
 from ark_asr.errors import AudioDecodeError, AudioError
 from ark_asr.types import FloatArray
 
@@ -69,27 +69,31 @@ class _Frame:
 
 
 class MediaFeed:
-    """The best audio stream of a file, mixed to mono.
+    """One audio stream of a file, mixed to mono.
 
     Args:
         source: The file.
         channel: The one to read, from 0; ``None`` for the mean of all.
+        track: The audio stream, from 1; ``None`` for the best one.
 
     Raises:
         AudioDecodeError: Nothing can be decoded.
-        AudioError: No audio stream, or no such channel.
+        AudioError: No audio stream, or no such track or channel.
     """
 
-    def __init__(self, source: Input, channel: int | None = None) -> None:
+    def __init__(self, source: Input, channel: int | None = None, track: int | None = None) -> None:
         self._source = source
         self._channel = channel
+        self._track = track
         self.channels = 0
-        self._damage = DamageLog(source.name, source.notes)
-        self.warnings = self._damage.lines
         self._at = 0.0  # second that is being decoded, for the damage log
         self._emitting = True  # damage in the run-up after a seek does not matter
         self._open()
         try:
+            several = choice(self._container, source.name, self._stream) if track is None else None
+            self.notes = (*source.notes, *([several] if several else []))
+            self._damage = DamageLog(source.name, self.notes)
+            self.warnings = self._damage.lines
             self._frames = self._decode()
             self._head = self._first_frames(self._frames)
             check_channel(source.name, channel, self.channels)
@@ -143,26 +147,22 @@ class MediaFeed:
         if raw is not None:
             options |= {"sample_rate": str(raw), "ch_layout": "mono"}
         try:
-            self._container = av.open(
-                source.file,
-                mode="r",
-                format="s16le" if raw is not None else None,
-                container_options=options,
-                metadata_errors="replace",
-            )
+            form = None if raw is None else "s16le"
+            self._container = open_container(source.file, form, options)
         except (av.FFmpegError, ValueError) as error:
             raise AudioDecodeError(
                 f"{source.name}: is no sound or video file that can be decoded ({_short(error)})"
             ) from None
         self._name = self._container.format.name.split(",")[0]
-        stream: AudioStream | None = None
-        if self._name not in _INDIRECT:
-            stream = cast("AudioStream | None", self._container.streams.best("audio"))
-        if stream is None:
+        if self._name in _INDIRECT:
             self._container.close()
             raise AudioError(f"{source.name}: has no audio stream")
-        self._stream = stream
-        self._tick = stream.time_base or Fraction(1, stream.rate)
+        try:
+            self._stream = find_track(self._container, source.name, self._track)
+        except AudioError:
+            self._container.close()
+            raise
+        self._tick = self._stream.time_base or Fraction(1, self._stream.rate)
 
     def _first_frames(self, frames: Iterator[_Frame]) -> list[_Frame]:
         """Frames up to the first one with a time."""
@@ -173,7 +173,7 @@ class MediaFeed:
                 break
         if head:
             return head
-        if self.warnings:
+        if len(self.warnings) > len(self.notes):
             raise AudioDecodeError(f"{self._source.name}: nothing in it can be decoded")
         raise AudioError(f"{self._source.name}: has no samples")
 

@@ -11,6 +11,7 @@ import typer
 from ark_asr.cli.batch_progress import BatchLine, summary
 from ark_asr.cli.outcome import outcome, say
 from ark_asr.cli.searching import BeamSize, HotwordBoost, Hotwords, Instruction, search_options
+from ark_asr.cli.tracks import Track
 from ark_asr.errors import OptionError
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def batch(
         ),
     ] = None,
     audio_gain: Annotated[float, typer.Option(metavar="X", help="Multiply all samples.")] = 1.0,
+    track: Track = None,
     vad: Annotated[
         bool | None,
         typer.Option(
@@ -195,6 +197,7 @@ def batch(
                 max_new_tokens=max_new_tokens,
                 vad=vad,
                 gain=audio_gain,
+                track=track,
                 words=words,
             ),
             beam_size=beam_size,

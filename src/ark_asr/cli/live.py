@@ -15,6 +15,7 @@ import typer
 from ark_asr.cli.outcome import outcome, say
 from ark_asr.cli.quiet import drivers_quiet
 from ark_asr.cli.times import parse_time
+from ark_asr.cli.tracks import Track
 from ark_asr.errors import AudioError, OptionError
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def live(
         str | None,
         typer.Option(metavar="TIME", help="Start of a recording: seconds or [hh:]mm:ss."),
     ] = None,
+    track: Track = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Append finished utterances here."),
@@ -101,7 +103,9 @@ def live(
         if input_ is not None and named is not None:
             raise OptionError("INPUT and --input say the same; leave one of them out")
         input_ = named if input_ is None else input_
-        blocks, as_heard = _source(input_, realtime, rate, stack, device=device, begin=begin)
+        blocks, as_heard = _source(
+            input_, realtime, rate, stack, device=device, begin=begin, track=track
+        )
         file = None if output is None else stack.enter_context(_appending(output))
         recognizer = stack.enter_context(Recognizer.load(model, engine=engine, threads=threads))
         session = recognizer.live(LiveOptions(step=step, pause=pause))
@@ -117,12 +121,14 @@ def _source(
     *,
     device: str | None,
     begin: str | None,
+    track: int | None,
 ) -> tuple[Iterable[FloatArray], bool]:
     """Where the sound comes from, and whether it comes at the pace of speech."""
     from ark_asr.pipeline import Microphone, file_blocks, paced, pcm_blocks
 
-    if begin is not None and input_ in (None, "-"):
-        raise OptionError("--begin is for recordings; leave it out")
+    for name, value in (("begin", begin), ("track", track)):
+        if value is not None and input_ in (None, "-"):
+            raise OptionError(f"--{name} is for recordings; leave it out")
     if rate is not None and input_ != "-":
         raise OptionError("--rate is for samples on standard input (-); leave it out")
     if device is not None and input_ is not None:
@@ -137,7 +143,7 @@ def _source(
             sys.stdin.buffer, _PIPE_RATE if rate is None else rate
         ), realtime is not False
     start = None if begin is None else parse_time(begin)
-    blocks = file_blocks(input_, begin=start, damaged=say)
+    blocks = file_blocks(input_, begin=start, track=track, warn=say)
     first = next(blocks, None)  # what is wrong with a file shows before the model is loaded
     if first is None:
         raise AudioError(f"{input_}: has no sound after --begin")

@@ -107,7 +107,11 @@ class SpeakerFlags:
             line = ProgressLine(f"{source}: who speaks", show=not quiet)
             try:
                 turns = diarizer.turns(
-                    source, begin=options.begin, end=options.end, progress=line.update
+                    source,
+                    begin=options.begin,
+                    end=options.end,
+                    track=options.track,
+                    progress=line.update,
                 )
             finally:
                 line.close()

@@ -36,6 +36,7 @@ from ark_asr.cli.subtitles import (
     SubtitleFlags,
 )
 from ark_asr.cli.times import parse_time
+from ark_asr.cli.tracks import Track
 from ark_asr.errors import ArkError, OptionError, TroubleError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def transcribe(
     end: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop here: seconds or [hh:]mm:ss.")
     ] = None,
+    track: Track = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="CPU threads. [default: all cores]")
     ] = None,
@@ -154,6 +156,7 @@ def transcribe(
         options = TranscribeOptions(
             begin=first,
             end=last,
+            track=track,
             batch_size=batch_size,
             vad=vad,
             context=context,

@@ -43,7 +43,9 @@ def transcribe_channels(
     """
     if not readable_again(source):
         raise OptionError("a pipe can be read only once; channels need a file")
-    with open_audio(source, begin=options.begin, source_rate=source_rate) as sound:
+    with open_audio(
+        source, begin=options.begin, source_rate=source_rate, track=options.track
+    ) as sound:
         name, count = sound.name, sound.channels
     if count == 1:
         raise OptionError(f"{name}: has one channel; leave channels out, it is one mixed recording")

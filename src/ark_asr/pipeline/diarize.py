@@ -78,6 +78,7 @@ class Diarizer:
         source_rate: int | None = None,
         begin: float | None = None,
         end: float | None = None,
+        track: int | None = None,
         progress: Callable[[Progress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> tuple[SpeakerTurn, ...]:
@@ -90,6 +91,7 @@ class Diarizer:
             source_rate: Hz of an array.
             begin: First second to look at.
             end: Last second to look at.
+            track: As for `TranscribeOptions`.
             progress: Told how far it is as voices are compared, which takes most of the time.
             cancelled: Asked as often as ``progress`` is called; if so, there are no turns.
 
@@ -101,7 +103,12 @@ class Diarizer:
         if not readable_again(source):
             raise OptionError("a pipe can be read only once; telling speakers apart needs a file")
         with open_audio(
-            source, sample_rate=SAMPLE_RATE, begin=begin, end=end, source_rate=source_rate
+            source,
+            sample_rate=SAMPLE_RATE,
+            begin=begin,
+            end=end,
+            source_rate=source_rate,
+            track=track,
         ) as sound:
             blocks = list(sound)
         if not find_speech(blocks):  # sherpa-onnx would print that it finds nobody

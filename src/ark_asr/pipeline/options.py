@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import get_args
 
+from ark_asr.audio.tracks import check_track
 from ark_asr.decoding.hotwords import HotWord
 from ark_asr.errors import OptionError
 from ark_asr.types import TranscribeOptions, WordTimes
@@ -38,6 +39,7 @@ def check_options(options: TranscribeOptions) -> None:
         raise OptionError(f"vad is {options.vad!r}; it must be True, False or None")
     if not isinstance(options.gain, int | float) or not 0 < options.gain < math.inf:
         raise OptionError(f"gain is {options.gain!r}; it must be a positive number")
+    check_track(options.track)
     if options.word_times not in get_args(WordTimes):
         raise OptionError(
             f"word_times is {options.word_times!r}; it must be {' or '.join(get_args(WordTimes))}"

@@ -72,6 +72,7 @@ class Run:
                 end=options.end,
                 source_rate=source_rate,
                 channel=options.channel,
+                track=options.track,
             )
 
     def __iter__(self) -> Iterator[tuple[Segment, ...]]:

@@ -123,10 +123,10 @@ class Work:
                     yield one
 
     def _check_damage(self) -> None:
-        if self.hearing.warnings and not self._asked.allow_damage:
+        if self.hearing.damage and not self._asked.allow_damage:
             raise Problem(
                 400,
-                f"{self.hearing.warnings[0]}; with allow_damage=true what can be decoded is "
+                f"{self.hearing.damage[0]}; with allow_damage=true what can be decoded is "
                 "transcribed",
                 "file",
                 "damaged_audio",

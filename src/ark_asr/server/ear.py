@@ -20,6 +20,7 @@ from ark_asr.types import Audio
 
 # First byte of every message; behind that of a warning is its number, whose later line counts.
 TOTAL, PIECE, WARNING, HEARD, REFUSED, TOO_LONG, DONE = b"T", b"P", b"W", b"H", b"R", b"L", b"D"
+NOTES = b"N"  # one byte follows: so many of the first warnings are of no damage
 SECOND = struct.Struct("<d")
 # Decoding and looking for speech take about a hundredth of the recording's length.
 _CPU_SHARE = 0.1
@@ -109,6 +110,8 @@ def _hear(pipe: Connection, upload: NamedBytes, order: Order) -> None:
             yield block
 
     with open_audio(upload, begin=order.begin, end=order.end) as sound:
+        if sound.notes:
+            pipe.send_bytes(NOTES + bytes([len(sound.notes)]))
         if sound.duration is not None:
             pipe.send_bytes(TOTAL + SECOND.pack(sound.duration))
         pieces = cut(blocks(), order.clip_seconds, options=order.cutting)

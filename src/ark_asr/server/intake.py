@@ -30,13 +30,15 @@ class Hearing:
     Attributes:
         total: Seconds of sound that its container claims, if it does.
         heard: Seconds of sound decoded so far.
-        warnings: One line per damaged place.
+        warnings: One line for each thing that one should know of how it is read, then one per
+            damaged place.
     """
 
     def __init__(self, upload: bytes, order: Order, ticket: Ticket, stall: float) -> None:
         self.total: float | None = None
         self.heard = 0.0
         self.warnings: list[str] = []
+        self._notes = 0
         self._order = order
         self._ticket = ticket
         self._handed = 0.0  # seconds of sound
@@ -47,6 +49,11 @@ class Hearing:
     def pid(self) -> int | None:
         """Of the process, once it is there."""
         return self._process.pid
+
+    @property
+    def damage(self) -> list[str]:
+        """The warnings that name a damaged place."""
+        return self.warnings[self._notes :]
 
     def run(self) -> None:
         """Hand all pieces to the ticket, or the error that ended them."""
@@ -73,6 +80,8 @@ class Hearing:
         elif kind == ear.TOTAL:
             (total,) = ear.SECOND.unpack_from(message, 1)
             self.total = total if 0 < total < math.inf else None
+        elif kind == ear.NOTES:
+            self._notes = message[1]
         elif kind == ear.WARNING:
             number, line = message[1], message[2:_WARNING_BYTES].decode(errors="replace")
             if number < _WARNINGS:
