@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import BinaryIO, TypeVar, cast
 
-import av
 import numpy as np
 from av.audio.stream import AudioStream
 
 from ark_asr.audio import open_audio
+from ark_asr.audio.container import open_container
 from ark_asr.audio.sources import RAW_RATE, RAW_SUFFIXES
 from ark_asr.batch.places import recording
 from ark_asr.batch.records import Record
@@ -98,7 +98,7 @@ def encoding_of(source: str | BinaryIO) -> Encoding:
         source = f"file:{source}"
     else:
         source.seek(0)
-    with av.open(source, metadata_errors="replace") as container:
+    with open_container(source) as container:
         stream = cast("AudioStream", container.streams.best("audio"))
         name = container.format.name.split(",")[0]
         return Encoding(name, stream.codec_context.name, stream.rate, stream.channels)
