@@ -157,6 +157,40 @@ def test_normalising_twice_changes_nothing_more_and_never_fails(text):
     english(text)
 
 
+UNSEEN = "\u00ad\u034f\u061c\u180e\u200c\u200d\u200e\u200f\u202b\u2060\u2066\ufe0f\ufeff\U000e0067"
+
+
+@given(
+    st.text(st.sampled_from("ab c'-.,1$5&你다é❤می"), max_size=12),
+    st.sampled_from(UNSEEN),
+    st.data(),
+)
+def test_what_is_neither_seen_nor_heard_changes_nothing_wherever_it_stands(text, mark, data):
+    at = data.draw(st.integers(0, len(text)))
+    marked = text[:at] + mark + text[at:]
+    assert steps.plain(marked) == steps.plain(text)
+    assert english(marked) == english(text)
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "edits", "words"),
+    [
+        ("Co\u00adope\u00adration", "cooperation", Edits(), 1),
+        # Persian: the non-joiner is within a word; written with a space they are two.
+        ("می\u200cخواهم", "میخواهم", Edits(), 1),
+        ("می\u200cخواهم", "می خواهم", Edits(1, 0, 1), 1),
+        # Hindi: the joiner chooses a shape.
+        ("क्\u200dष", "क्ष", Edits(), 1),
+        ("I \u2764\ufe0f you", "I you", Edits(), 2),
+        # The zero-width space stands between words (Khmer).
+        ("ខ្ញុំ\u200bស្រលាញ់", "ខ្ញុំ ស្រលាញ់", Edits(), 2),
+    ],
+)
+def test_what_is_unseen_by_hand(reference, hypothesis, edits, words):
+    found = get_scheme("basic").score(reference, hypothesis)
+    assert (found.word_edits, found.ref_words) == (edits, words)
+
+
 def test_english_joins_compounds():
     found = get_scheme("english").score("the ice cream van", "the icecream van")
     assert found.word_edits.total == 0

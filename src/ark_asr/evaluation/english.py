@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ark_asr.evaluation.text import plain
+from ark_asr.evaluation.text import plain, without_unseen
 
 _BRACKETS = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
 _FILLERS = frozenset({"hmm", "mm", "mhm", "mmm", "uh", "uhm", "um", "erm", "er", "ah"})
@@ -47,7 +47,7 @@ _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 
 def english(text: str) -> str:
     """See the module."""
-    text = _THOUSANDS.sub("", _BRACKETS.sub(" ", text))
+    text = _THOUSANDS.sub("", _BRACKETS.sub(" ", without_unseen(text)))
     for pattern, words in _SYMBOLS:
         text = pattern.sub(words, text)
     text = re.sub(r"(?<=\d)\.(?=\d)", " point ", text)

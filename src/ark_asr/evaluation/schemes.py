@@ -91,7 +91,7 @@ class BasicScheme:
     """
 
     name = "basic"
-    version = 2
+    version = 3
     language = ""
 
     def score(self, reference: str, hypothesis: str, language: str = "") -> RowScore:
@@ -108,7 +108,7 @@ class EnglishScheme:
     """
 
     name = "english"
-    version = 1
+    version = 2
     language = "en"
 
     def score(self, reference: str, hypothesis: str, language: str = "en") -> RowScore:  # noqa: ARG002
