@@ -134,6 +134,10 @@ def test_voice_activity_follows_the_numbers_of_the_request(client, talk, expecte
     assert len(found.segments) < len(expected.segments)
 
 
+def vad(**numbers):
+    return {"type": "server_vad", **numbers}
+
+
 HUGE = '{"type": "server_vad", "threshold": 1' + "0" * 400 + "}"
 
 
@@ -149,7 +153,23 @@ HUGE = '{"type": "server_vad", "threshold": 1' + "0" * 400 + "}"
         ({"include": ["logprobs"], "response_format": "verbose_json"}, "include", "json"),
         ({"stream": True, "response_format": "srt"}, "stream", "srt"),
         ({"chunking_strategy": "[" * 60_000}, "chunking_strategy", "server_vad"),
-        ({"chunking_strategy": HUGE}, "chunking_strategy", "too large"),
+        ({"chunking_strategy": HUGE}, "chunking_strategy", "threshold is 10+\\.\\.\\.; it must be"),
+        (
+            {"chunking_strategy": vad(threshold=True)},
+            "chunking_strategy",
+            "threshold is true; it must",
+        ),
+        (
+            {"chunking_strategy": vad(silence_duration_ms=1e308)},
+            "chunking_strategy",
+            "silence_duration_ms is 1e\\+308; it must be a number from 0 to 3600000",
+        ),
+        (
+            {"chunking_strategy": vad(silence_duration_ms=200, prefix_padding_ms=300)},
+            "chunking_strategy",
+            "silence_duration_ms \\(200\\) must be at least twice prefix_padding_ms \\(300\\)",
+        ),
+        ({"extra_body": {"hotwords": ":2"}}, "hotwords", "positive weight"),
         ({"extra_body": {"max_new_tokens": "1" + "0" * 400}}, "max_new_tokens", "no number"),
         ({"chunking_strategy": {"type": "clock"}}, "chunking_strategy", "server_vad"),
         ({"chunking_strategy": {"type": "server_vad", "x": 1}}, "chunking_strategy", "'x'"),
@@ -164,6 +184,64 @@ def test_what_cannot_be_honoured_is_refused_by_name(client, hello, options, para
     assert caught.value.status_code == (404 if param == "model" else 400)
     assert caught.value.param.removesuffix("[]") == param
     assert caught.value.type == "invalid_request_error"
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/jobs"])
+@pytest.mark.parametrize(
+    ("fields", "param", "message"),
+    [
+        ({"temperature[]": "0.7"}, "temperature[]", "write it temperature"),
+        ({"model[0]": "x"}, "model[0]", "write it model"),
+        ({"timestamp_granularities[0]": "word"}, "timestamp_granularities[0]", "granularities[],"),
+        ({"chunking_strategy[type": "server_vad"}, "chunking_strategy[type", "not known"),
+        ({"allow_damage": ["false", "true"]}, "allow_damage", "given twice"),
+        (
+            {"chunking_strategy": "auto", "chunking_strategy[type]": "server_vad"},
+            "chunking_strategy",
+            "given twice",
+        ),
+        (
+            {"chunking_strategy[type]": "server_vad", "chunking_strategy": "auto"},
+            "chunking_strategy",
+            "given twice",
+        ),
+    ],
+)
+def test_no_field_is_passed_over_in_silence(served, hello, path, fields, param, message):
+    files = {"file": ("a.flac", hello.read_bytes())}
+    answer = http.post(served.url + path, files=files, data=fields)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == param
+    assert message in error["message"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model": ["", "ark-mini"]},
+        {"timestamp_granularities": ["word", "segment"], "response_format": "verbose_json"},
+        {"chunking_strategy[type]": "server_vad", "chunking_strategy[threshold]": "0.5"},
+    ],
+)
+def test_fields_as_forms_write_them(served, hello, fields):
+    files = {"file": ("a.flac", hello.read_bytes())}
+    answer = http.post(f"{served.url}/v1/audio/transcriptions", files=files, data=fields)
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/jobs", "/asr"])
+def test_a_name_where_a_file_should_be_is_told(served, path):
+    """What curl sends if its @ is forgotten."""
+    answer = http.post(served.url + path, files={"file": (None, "talk.mp3")})
+    assert answer.status_code == (422 if path == "/asr" else 400)
+    assert "curl: -F file=@talk.mp3" in answer.text
+
+
+def test_one_number_of_voice_activity_draws_the_other_along(client, hello):
+    usual = ask(client, hello).text
+    for numbers in ({"silence_duration_ms": 250}, {"prefix_padding_ms": 900}):
+        assert ask(client, hello, chunking_strategy=vad(**numbers)).text == usual
 
 
 @pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")

@@ -28,6 +28,7 @@ from ark_asr.server.wanted import Asked
 from ark_asr.types import TranscribeOptions
 
 _MAX_NEW_TOKENS = 256
+_SHOWN_CHARS = 100  # of text where a recording should be: it may be one
 _RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "repetition_penalty": (0.1, 2.0)}
 _NEUTRAL = {"temperature": 0.0, "top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0}
 _KINDS: dict[str, type[int | float]] = {
@@ -35,6 +36,10 @@ _KINDS: dict[str, type[int | float]] = {
     "top_p": float, "top_k": int, "repetition_penalty": float,
 }  # fmt: skip
 _MISSING = {"type": "missing", "loc": ["body", "file"], "msg": "Field required", "input": None}
+_NO_FILE = {
+    **_MISSING, "type": "value_error",
+    "msg": "Value error, text is no file; send the recording as one (curl: -F file=@talk.mp3)",
+}  # fmt: skip
 _SHOWN = (USER, ASSISTANT, IM_END, AUDIO, BEGIN_OF_AUDIO, END_OF_AUDIO)
 
 
@@ -43,7 +48,7 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter()
     settings = service.settings
 
-    @routes.get("/health", openapi_extra=HEALTH)
+    @routes.api_route("/health", methods=["GET", "HEAD"], openapi_extra=HEALTH)
     async def health() -> dict[str, str]:
         """The server answers; whether the model is loaded is told by ``/ready``."""
         return {"status": "ok"}
@@ -107,7 +112,8 @@ def _values(form: Form, max_new_tokens: int) -> dict[str, Any]:
     values: dict[str, Any] = {"begin_time": -1.0, "end_time": -1.0, "max_new_tokens": 0, **_NEUTRAL}
     errors: list[dict[str, Any]] = []
     if form.file is None:
-        errors.append(_MISSING)
+        text = form.get("file")
+        errors.append(_MISSING if text is None else {**_NO_FILE, "input": text[:_SHOWN_CHARS]})
     for name, kind in _KINDS.items():
         text = form.get(name)
         if text is None:

@@ -42,7 +42,7 @@ class Form:
     file: Upload | None
 
     def get(self, name: str) -> str | None:
-        """The last value of a field; an empty one counts as none."""
+        """The value of a field, the last where it has several; an empty one counts as none."""
         return next((value for key, value in reversed(self.fields) if key == name and value), None)
 
     def all(self, name: str) -> tuple[str, ...]:

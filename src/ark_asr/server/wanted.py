@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 from ark_asr.audio import CutOptions
 from ark_asr.errors import OptionError
 from ark_asr.pipeline.options import check_options
+from ark_asr.server.fields import check_names, cutting, flag, number, positive
 from ark_asr.server.host import Host
 from ark_asr.server.problems import Problem, invalid, unsupported
 from ark_asr.server.settings import Settings
@@ -19,7 +17,6 @@ from ark_asr.types import TranscribeOptions
 
 Format: TypeAlias = Literal["json", "text", "srt", "verbose_json", "vtt", "diarized_json"]
 Granularity: TypeAlias = Literal["segment", "word"]
-_T = TypeVar("_T", int, float)
 
 # Sampling is not done; these are the values at which it would change nothing.
 _NEUTRAL = {"temperature": 0.0, "top_p": 1.0, "top_k": -1.0, "repetition_penalty": 1.0}
@@ -90,11 +87,11 @@ def wanted(form: Form, host: Host, settings: Settings) -> Wanted:
     Raises:
         Problem: Names the first field that cannot be honoured.
     """
-    _check_names(form, _COMMON | _OF_ANSWERS)
+    check_names(form, _COMMON | _OF_ANSWERS)
     format_ = _format(form)
     if format_ == "diarized_json":
         _check_speakers("response_format", settings)
-    stream = _flag(form, "stream")
+    stream = flag(form, "stream")
     if stream and format_ not in ("json", "diarized_json"):
         raise unsupported("stream", f"is for json and diarized_json, not {format_}")
     granularities = _granularities(form)
@@ -122,8 +119,8 @@ def wanted_job(form: Form, host: Host, settings: Settings) -> WantedJob:
             raise unsupported(
                 name, "is no field of a job; see its events, and ?format= of its result"
             )
-    _check_names(form, _COMMON | {"speakers"})
-    speakers = _flag(form, "speakers")
+    check_names(form, _COMMON | {"speakers"})
+    speakers = flag(form, "speakers")
     if speakers:
         _check_speakers("speakers", settings)
     granularities = _granularities(form)
@@ -137,7 +134,7 @@ def _asked(form: Form, host: Host, settings: Settings, *, words: bool) -> Asked:
         raise Problem(400, "file: is missing; send the recording in it", "file", "missing")
     model = host.find(form.get("model"))
     for name, neutral in _NEUTRAL.items():
-        if _number(form, name, float) not in (None, neutral):
+        if number(form, name, float) not in (None, neutral):
             raise unsupported(name, f"must be {neutral:g}: the likeliest words are always taken")
     if form.get("prompt"):
         raise unsupported(
@@ -149,18 +146,15 @@ def _asked(form: Form, host: Host, settings: Settings, *, words: bool) -> Asked:
     listed = (form.get("hotwords") or "").split(",")
     options = TranscribeOptions(
         batch_size=settings.batch_size,
-        max_new_tokens=_positive(form, "max_new_tokens") or settings.max_new_tokens,
+        max_new_tokens=positive(form, "max_new_tokens") or settings.max_new_tokens,
         words=words,
         hotwords=tuple(filter(None, map(str.strip, [*listed, *form.all("keywords")]))),
     )
-    check_options(options)
-    return Asked(form.file, form.get("model"), options, _cutting(form), _flag(form, "allow_damage"))
-
-
-def _check_names(form: Form, known: frozenset[str]) -> None:
-    for name, _ in form.fields:
-        if name.split("[")[0] not in known:
-            raise unsupported(name, "is not known here; leave it out")
+    try:
+        check_options(options)
+    except OptionError as error:  # all other options have been checked
+        raise invalid("hotwords", str(error)) from None
+    return Asked(form.file, form.get("model"), options, cutting(form), flag(form, "allow_damage"))
 
 
 def _check_speakers(param: str, settings: Settings) -> None:
@@ -210,59 +204,3 @@ def _logprobs(form: Form, format_: Format) -> bool:
     if found and format_ != "json":
         raise unsupported("include", f"logprobs is for response_format json, not {format_}")
     return bool(found)
-
-
-def _cutting(form: Form) -> CutOptions | None:
-    """``auto``, or voice activity with its three numbers; the form may spell them ``name[key]``."""
-    param = "chunking_strategy"
-    text = form.get(param)
-    prefix = f"{param}["
-    nested = {name[len(prefix) : -1]: v for name, v in form.fields if name.startswith(prefix)}
-    if text == "auto" or (text is None and not nested):
-        return None
-    try:
-        strategy: Any = json.loads(text) if text is not None else nested
-    except (ValueError, RecursionError):
-        strategy = None
-    if not isinstance(strategy, dict) or strategy.pop("type", None) != "server_vad":
-        raise invalid(param, 'it must be auto, or an object with "type": "server_vad"')
-    usual = CutOptions()
-    try:
-        threshold = float(strategy.pop("threshold", usual.on))
-        pad = float(strategy.pop("prefix_padding_ms", usual.pad * 1000)) / 1000
-        pause = float(strategy.pop("silence_duration_ms", usual.join_pause * 1000)) / 1000
-        off = min(usual.off, threshold)
-        cutting = CutOptions(on=threshold, off=off, pad=pad, join_pause=pause)
-    except (TypeError, ValueError, OverflowError, OptionError) as error:
-        raise invalid(param, str(error)) from None
-    if strategy:
-        raise unsupported(param, f"{next(iter(strategy))!r} is not known here")
-    return cutting
-
-
-def _number(form: Form, name: str, kind: Callable[[str], _T]) -> _T | None:
-    text = form.get(name)
-    if text is None:
-        return None
-    try:
-        value = kind(text)
-        finite = math.isfinite(value)
-    except (ValueError, OverflowError):  # the latter of a number with hundreds of digits
-        raise invalid(name, f"{text!r} is no number") from None
-    if not finite:
-        raise invalid(name, f"{text!r} is no number")
-    return value
-
-
-def _positive(form: Form, name: str) -> int | None:
-    value = _number(form, name, int)
-    if value is not None and value < 1:
-        raise invalid(name, f"must be positive, got {value}")
-    return value
-
-
-def _flag(form: Form, name: str) -> bool:
-    text = (form.get(name) or "false").lower()
-    if text not in ("true", "false", "1", "0"):
-        raise invalid(name, f"{text!r}; it must be true or false")
-    return text in ("true", "1")
