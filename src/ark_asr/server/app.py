@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Match, Route
 
 from ark_asr import __version__
 from ark_asr.errors import ArkError
 from ark_asr.server import live, openai, original, page, realtime
+from ark_asr.server.described import description
 from ark_asr.server.desk import Service
 from ark_asr.server.examples import METRICS, READY
 from ark_asr.server.guards import Door, Record
@@ -34,6 +36,7 @@ from ark_asr.server.settings import Settings
 from ark_asr.server.upload import ClientLeftError
 from ark_asr.server.voices import Voices
 
+_WRONG_METHOD = 405
 _CLIENT_LEFT = 499
 _log = logging.getLogger(__name__)
 
@@ -70,10 +73,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="ark-asr",
         version=__version__,
-        summary="Private speech-to-text",
         lifespan=lifespan,
-        docs_url=None,  # FastAPI's would be fetched from another server; ours is below
-        redoc_url=None,
+        openapi_url=None,  # FastAPI's pages would be fetched from another server; ours are below
         middleware=[
             Middleware(Lingering),
             Middleware(Record, metrics=metrics),
@@ -82,21 +83,27 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     app.state.hang_up = long_jobs.hang_up
-    app.include_router(original.router(service))
-    app.include_router(openai.router(service))
-    app.include_router(jobs.router(service, long_jobs))
-    app.include_router(live.router(service))
-    app.include_router(realtime.router(service))
-    app.include_router(page.router())
-    _add_state(app, service)
-    _add_problems(app)
+    routers = (
+        openai.router(service),
+        jobs.router(service, long_jobs),
+        original.router(service),
+        live.router(service),
+        realtime.router(service),
+        page.router(),
+        _state(service),
+    )
+    routes = [route for router in routers for route in router.routes]
+    interface = _interface(routes, keyed=keys is not None)
+    for router in (*routers, interface):
+        app.include_router(router)
+    _add_problems(app, [*routes, *interface.routes])
     return app
 
 
-def _add_state(app: FastAPI, service: Service) -> None:
-    host = service.host
+def _state(service: Service) -> APIRouter:
+    routes, host = APIRouter(), service.host
 
-    @app.get("/ready", openapi_extra=READY)
+    @routes.api_route("/ready", methods=["GET", "HEAD"], openapi_extra=READY)
     async def ready() -> JSONResponse:
         """Whether the model is loaded: 200, or 503 with the reason."""
         speakers = service.settings.speakers is not None
@@ -105,19 +112,33 @@ def _add_state(app: FastAPI, service: Service) -> None:
             body["error"] = host.error
         return JSONResponse(body, 200 if host.state == "ready" else 503)
 
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return HTMLResponse(reference(app.openapi()))
-
     if service.settings.metrics:
 
-        @app.get("/metrics", openapi_extra=METRICS, response_class=Response)
+        @routes.get("/metrics", openapi_extra=METRICS, response_class=Response)
         async def metrics() -> Response:
             """Figures for Prometheus."""
             return Response(service.metrics.page(), media_type="text/plain; version=0.0.4")
 
+    return routes
 
-def _add_problems(app: FastAPI) -> None:
+
+def _interface(described: Sequence[BaseRoute], *, keyed: bool) -> APIRouter:
+    """These routes, to be read by people and by programs."""
+    routes = APIRouter(include_in_schema=False)
+    told = description(described, keyed=keyed)
+
+    @routes.get("/openapi.json")
+    async def for_programs() -> Response:
+        return JSONResponse(told)
+
+    @routes.get("/docs")
+    async def for_people() -> Response:
+        return HTMLResponse(reference(told))
+
+    return routes
+
+
+def _add_problems(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """Every error in OpenAI's shape; that of the original service beside it, as ``detail``."""
 
     @app.exception_handler(original.UnprocessableError)
@@ -130,6 +151,10 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == _WRONG_METHOD:
+            allowed = ", ".join(_methods(routes, request))
+            message = f"{request.method} is not answered here; take one of: {allowed}"
+            return answer(request, Problem(_WRONG_METHOD, message, headers={"Allow": allowed}))
         return answer(
             request, Problem(error.status_code, str(error.detail), None, None, error.headers or {})
         )
@@ -148,3 +173,12 @@ def _add_problems(app: FastAPI) -> None:
         if request.url.path == "/asr":
             body["detail"] = problem.message
         return JSONResponse(body, problem.status, dict(problem.headers))
+
+
+def _methods(routes: Sequence[BaseRoute], request: Request) -> list[str]:
+    """All that are answered at a path; the router names those of the first route that fits."""
+    found: set[str] = set()
+    for route in routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)

@@ -83,8 +83,7 @@ class Door:
             return Problem(403, f"pages of {origin} may not use this server (see --origin)")
         if self._keys is None or scope.get("method") == "OPTIONS":
             return None
-        path = scope["path"]
-        if path in _OPEN or path.startswith(_OPEN_FOLDER):
+        if is_open(scope["path"]):
             return None
         name = next(filter(None, map(self._keys.name_of, _given_keys(headers))), None)
         if name is None:
@@ -163,6 +162,11 @@ class Record:
                 "request",
                 extra={"route": route, "status": status, "seconds": round(seconds, 3)},
             )
+
+
+def is_open(path: str) -> bool:
+    """Whether nobody needs a key there."""
+    return path in _OPEN or path.startswith(_OPEN_FOLDER)
 
 
 def _with(send: Send, more: dict[str, str]) -> Send:

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from ark_asr.server.answers import logprobs_of, spoken_by
 from ark_asr.server.desk import Service, Work, unless_left
 from ark_asr.server.events import Events, event
-from ark_asr.server.examples import MODEL, MODELS, TRANSCRIPTION
+from ark_asr.server.examples import MODEL, MODELS, TRANSCRIPTION, TRANSLATION
 from ark_asr.server.host import Model
 from ark_asr.server.problems import Problem, problem_of
 from ark_asr.server.upload import read_form
@@ -42,7 +42,7 @@ def router(service: Service) -> APIRouter:
                 return Events(_parts(work, want), stack.pop_all())
             return await unless_left(request, _answer(work, want))
 
-    @routes.post("/audio/translations", status_code=400, response_class=Response)
+    @routes.post("/audio/translations", openapi_extra=TRANSLATION, response_class=Response)
     async def translations() -> Response:
         """Refused: the model writes what is said, in the language it is said in."""
         raise Problem(
@@ -61,6 +61,9 @@ def router(service: Service) -> APIRouter:
     @routes.get("/models/{name:path}", openapi_extra=MODEL, response_class=JSONResponse)
     async def one_model(name: str) -> dict[str, Any]:
         """One model."""
+        if not name:  # of /v1/models/
+            message = "name a model behind the last slash, or leave that out to see all"
+            raise Problem(404, message, "model", "model_not_found")
         return record(name, host.find(name))
 
     def record(name: str, model: Model) -> dict[str, Any]:

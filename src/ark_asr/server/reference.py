@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any, TypeAlias
@@ -20,9 +21,9 @@ _HEAD = """<!doctype html>
 <link rel="stylesheet" href="page/style/reference.css">
 <main>
 <h1>Interface</h1>
-<p>The same <a href="openapi.json">for programs</a>. Live sound goes over the WebSockets
-<code>/live</code> and <code>/v1/realtime</code>; the guide of the server describes them.</p>
+<p>The same <a href="openapi.json">for programs</a>.</p>
 """
+_CODE = re.compile(r"`([^`]+)`")
 
 
 def reference(description: Described) -> str:
@@ -36,40 +37,80 @@ def reference(description: Described) -> str:
         for path, verbs in description["paths"].items()
         for verb, told in verbs.items()
     )
-    return f"{_HEAD}{''.join(routes)}</main>\n</html>\n"
+    objects = (_object(*named) for named in description["components"]["schemas"].items())
+    about = f"<p>{_text(description['info']['description'])}</p>\n"
+    return f"{_HEAD}{about}{''.join(routes)}<h2>Objects</h2>\n{''.join(objects)}</main>\n</html>\n"
 
 
 def _route(name: str, told: Described) -> str:
-    answers = dict(sorted(told["responses"].items()))
-    about = told["description"].replace("``", "")
+    answers = told["responses"]
+    key = "<p>Needs a key.</p>\n" if "security" in told else ""
     return (
-        f"<section><h2><code>{escape(name)}</code></h2><p>{escape(about)}</p>\n"
+        f"<section><h2><code>{escape(name)}</code></h2><p>{_text(told['description'])}</p>\n{key}"
         + _table("Fields", _fields(told))
-        + _table("Answers", ((code, answer["description"]) for code, answer in answers.items()))
+        + _table("Answers", ((code, _answer(answer)) for code, answer in answers.items()))
         + "".join(_examples(answers))
         + "</section>\n"
+    )
+
+
+def _object(name: str, schema: Described) -> str:
+    fields = (
+        (one if one in schema["required"] else f"{one} (optional)", _meaning(told))
+        for one, told in schema["properties"].items()
+    )
+    return (
+        f'<section id="{name}"><h3><code>{name}</code></h3><p>{_text(schema["description"])}</p>\n'
+        f"{_table('Fields', fields)}</section>\n"
     )
 
 
 def _fields(told: Described) -> Iterator[tuple[str, str]]:
     """Name and meaning of what is in the path, in the query and in the form."""
     for one in told.get("parameters", ()):
-        yield one["name"], _meaning(one["schema"], one.get("description", ""))
+        yield one["name"], _meaning({**one["schema"], "description": one["description"]})
     form = told.get("requestBody", {}).get("content", {}).get("multipart/form-data")
     if form:
         for name, schema in form["schema"]["properties"].items():
             required = " (required)" if name in form["schema"]["required"] else ""
-            yield name + required, _meaning(schema, schema.get("description", ""))
+            yield name + required, _meaning(schema)
 
 
-def _meaning(schema: Described, description: str) -> str:
-    values = schema.get("items", schema).get("enum")
+def _meaning(schema: Described) -> str:
+    default = schema.get("default")
     said = [
-        description.removesuffix("."),
-        "one of " + ", ".join(map(str, values)) if values else schema["type"],
-        f"default {schema['default']}" if "default" in schema else "",
+        _text(schema.get("description", "").removesuffix(".")),
+        _kind(schema),
+        "" if default is None else f"default {escape(json.dumps(default).strip(chr(34)))}",
     ]
     return "; ".join(filter(None, said))
+
+
+def _kind(schema: Described) -> str:
+    """What values there can be."""
+    if "items" in schema:
+        return f"a list of {_kind(schema['items'])}"
+    if "anyOf" in schema:
+        return " or ".join(map(_kind, schema["anyOf"]))
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f'<a href="#{name}">{name}</a>'
+    if values := [schema["const"]] if "const" in schema else schema.get("enum"):
+        return ("one of " if len(values) > 1 else "") + escape(", ".join(map(str, values)))
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if most is not None:
+        return f"{least}" if least == most else f"{kinds[0]}, {least} to {most}"
+    return " or ".join(kinds) + ("" if least is None else f", from {least}")
+
+
+def _answer(answer: Described) -> str:
+    content = answer.get("content", {}).values()
+    objects = dict.fromkeys(
+        _kind(one["schema"]) for one in content if {"$ref", "anyOf"} & set(one.get("schema", ()))
+    )
+    headers = [f"header <code>{escape(name)}</code>" for name in answer.get("headers", ())]
+    return "; ".join([_text(answer["description"]), *objects, *headers])
 
 
 def _examples(answers: Described) -> Iterator[str]:
@@ -80,9 +121,13 @@ def _examples(answers: Described) -> Iterator[str]:
                 yield f"<p>{escape(kind)}</p><pre>{escape(text.rstrip())}</pre>\n"
 
 
+def _text(text: str) -> str:
+    return _CODE.sub(r"<code>\1</code>", escape(text))
+
+
 def _table(title: str, rows: Iterator[tuple[str, str]]) -> str:
+    """A table; the meanings on the right are HTML already."""
     body = "".join(
-        f'<tr><th scope="row"><code>{escape(name)}</code><td>{escape(meaning)}\n'
-        for name, meaning in rows
+        f'<tr><th scope="row"><code>{escape(name)}</code><td>{meaning}\n' for name, meaning in rows
     )
     return f"<table><caption>{title}</caption>\n{body}</table>\n" if body else ""

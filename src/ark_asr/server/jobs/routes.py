@@ -17,7 +17,16 @@ from starlette.responses import JSONResponse, Response
 from ark_asr.errors import AudioError
 from ark_asr.server.desk import Service, client_of
 from ark_asr.server.events import Events, event
-from ark_asr.server.examples import JOB, JOB_EVENTS, JOB_RESULT, JOBS, NEW_JOB, NO_JOB
+from ark_asr.server.jobs.examples import (
+    CANCEL,
+    JOB,
+    JOB_EVENTS,
+    JOB_RESULT,
+    JOBS,
+    NEW_JOB,
+    NO_JOB,
+    TYPES,
+)
 from ark_asr.server.jobs.records import OVER, Job
 from ark_asr.server.jobs.runner import Jobs
 from ark_asr.server.problems import invalid, problem_of
@@ -25,18 +34,6 @@ from ark_asr.server.upload import read_form
 from ark_asr.server.wanted import wanted_job
 from ark_asr.writers import FORMATS, get_writer, parse_transcripts
 
-_TYPES = {
-    "txt": "text/plain; charset=utf-8",
-    "srt": "application/x-subrip; charset=utf-8",
-    "vtt": "text/vtt; charset=utf-8",
-    "json": "application/json",
-    "tsv": "text/tab-separated-values; charset=utf-8",
-    "jsonl": "application/jsonl; charset=utf-8",
-    "csv": "text/csv; charset=utf-8",
-    "lrc": "text/plain; charset=utf-8",
-    "md": "text/markdown; charset=utf-8",
-    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-}
 _NUMBER = re.compile(r"[0-9]{1,18}")  # a larger one fits into no database
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9 ._()-]")
 
@@ -80,7 +77,7 @@ def router(service: Service, jobs: Jobs) -> APIRouter:
         job = await jobs.get(name, client_of(request))
         document = await jobs.transcript(job)
         body = await asyncio.to_thread(_rendered, document, form)
-        return Response(body, media_type=_TYPES[form], headers=_named(job, form))
+        return Response(body, media_type=TYPES[form], headers=_named(job, form))
 
     @routes.get("/{name}/events", openapi_extra=JOB_EVENTS, response_class=Response)
     async def events(request: Request, name: str) -> Response:
@@ -90,7 +87,7 @@ def router(service: Service, jobs: Jobs) -> APIRouter:
         last = request.headers.get("last-event-id", "")
         return Events(_told(jobs, name, owner, int(last) if _NUMBER.fullmatch(last) else 0))
 
-    @routes.post("/{name}/cancel", openapi_extra=JOB, response_class=JSONResponse)
+    @routes.post("/{name}/cancel", openapi_extra=CANCEL, response_class=JSONResponse)
     async def cancel(request: Request, name: str) -> dict[str, Any]:
         """Give up a job; nothing changes if it is over."""
         owner = client_of(request)
