@@ -28,8 +28,11 @@ export function announce(text) {
   $("announce").textContent = text;
 }
 
-/** A message that stays until it is closed or, if it is no trouble, for a while. */
-export function toast(text, {details = "", action = null, trouble = false, close}) {
+/**
+ * A message that stays until it is closed or, if it is no trouble, for a while; `onClose()` is called
+ * if the reader closes it.
+ */
+export function toast(text, {details = "", action = null, trouble = false, close, onClose = () => {}}) {
   const note = el("div", {class: trouble ? "toast trouble" : "toast"}, el("p", {}, text));
   if (details && details !== text) note.append(el("p", {class: "details"}, details));
   const remove = () => note.remove();
@@ -37,7 +40,8 @@ export function toast(text, {details = "", action = null, trouble = false, close
     const act = () => { remove(); action.run(); };
     note.append(el("button", {class: "plain", onclick: act}, action.label));
   }
-  note.append(el("button", {class: "plain icon", "aria-label": close, onclick: remove}, icon("close")));
+  const dismiss = () => { remove(); onClose(); };
+  note.append(el("button", {class: "plain icon", "aria-label": close, onclick: dismiss}, icon("close")));
   $("toasts").append(note);
   if (!trouble) setTimeout(remove, 10_000);
 }

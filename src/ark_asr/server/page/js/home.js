@@ -88,16 +88,39 @@ export async function transcribe(result, {opens = false, quiet = false} = {}) {
     if (found && opens && !location.hash) location.hash = addressOf(result);
     return Boolean(found);
   } catch (error) {
+    const {job: sent} = result;
     result.job = null;
-    if (!result.document && (await results.kept(result.id))?.document) return false; // another tab was first
-    if (!result.document) await results.remove(result.id);
-    if (!(quiet && error.status === 404)) show(error, result.title);
+    if (!result.document) {
+      const kept = await results.kept(result.id);
+      if (kept?.document || (quiet && !kept)) return false; // another tab was first
+      if (sent && error.status === 404) {
+        tellOfLoss(result);
+        return false;
+      }
+      // A server that does not answer may still have it: the page asks again when it is opened again.
+      if (!sent || error.status !== 0) await results.remove(result.id);
+    }
+    show(error, result.title);
     return false;
   } finally {
+    await job.clean();
     underWay.delete(result.id);
     card.element.remove();
     await showRecent();
   }
+}
+
+/**
+ * The server has been restarted, or keeps it no longer. Until the reader has closed the message, or sent
+ * the recording again, what was kept of it stays: who opens the page again is told again.
+ */
+function tellOfLoss(result) {
+  toast(t("lost", {title: result.title}), {
+    trouble: true,
+    action: {label: t("send_again"), run: () => transcribe(result)},
+    close: t("close"),
+    onClose: () => results.remove(result.id),
+  });
 }
 
 /** A result that is being transcribed: the very one that is changed at the end. */

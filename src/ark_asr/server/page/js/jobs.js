@@ -1,4 +1,4 @@
-/** A recording on its way: sent, waited for, fetched, and then deleted from the server. */
+/** A recording on its way: sent, waited for, fetched; who has kept what came of it deletes it from the server. */
 
 import {preferences} from "./preferences.js";
 import {events, Problem, request, upload} from "./server.js";
@@ -50,6 +50,7 @@ export class Job {
   constructor(result, {speakers, onChange, onStarted}) {
     this.speakers = speakers;
     this.result = result;
+    this.id = result.job;
     this.onChange = onChange;
     this.onStarted = onStarted;
     this.leaving = new AbortController();
@@ -68,8 +69,6 @@ export class Job {
     } catch (error) {
       if (error.name === "AbortError") return null;
       throw error;
-    } finally {
-      await this.clean();
     }
   }
 
@@ -89,7 +88,7 @@ export class Job {
       onSent: (share) => this.onChange({stage: "upload", share}),
       signal: this.leaving.signal,
     });
-    this.result.job = record.id;
+    this.id = this.result.job = record.id;
     await this.onStarted();
     this.onChange({stage: record.status, ...record});
   }
@@ -118,10 +117,13 @@ export class Job {
     }
   }
 
-  /** Nothing of it stays on the server, however it ended. */
+  /**
+   * Nothing of it stays on the server, however it ended. Called once the browser's store knows of the
+   * end: to another tab a job that is gone, and has no result there, is one that the server has lost.
+   */
   async clean() {
-    if (!this.result.job) return;
-    const deleted = request(`jobs/${this.result.job}`, {method: "DELETE", keepalive: true});
+    if (!this.id) return;
+    const deleted = request(`jobs/${this.id}`, {method: "DELETE", keepalive: true});
     await deleted.then((response) => response.text()).catch(() => {});
   }
 }

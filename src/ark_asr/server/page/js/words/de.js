@@ -39,6 +39,8 @@ export const de = {
   working_open: "{done} fertig",
   left: "noch etwa {time}",
   again_soon: "Der Server antwortet nicht. Neuer Versuch …",
+  lost: "Der Server wurde neu gestartet oder hat {title} nicht mehr. Die Aufnahme muss noch einmal gesendet werden.",
+  send_again: "Noch einmal senden",
   cancel_job: "{title} abbrechen",
   cancelled: "Abgebrochen: {title}",
   finished: "Fertig: {title}",

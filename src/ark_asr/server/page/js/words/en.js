@@ -39,6 +39,8 @@ export const en = {
   working_open: "{done} done",
   left: "about {time} left",
   again_soon: "The server does not answer. Trying again …",
+  lost: "The server was restarted, or no longer keeps {title}. It must be sent again.",
+  send_again: "Send it again",
   cancel_job: "Cancel {title}",
   cancelled: "Cancelled: {title}",
   finished: "Finished: {title}",

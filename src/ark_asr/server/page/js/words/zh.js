@@ -39,6 +39,8 @@ export const zh = {
   working_open: "已完成 {done}",
   left: "大约还需 {time}",
   again_soon: "服务器没有响应，正在重试……",
+  lost: "服务器已重新启动，或不再保留 {title}，需要重新发送。",
+  send_again: "重新发送",
   cancel_job: "取消 {title}",
   cancelled: "已取消：{title}",
   finished: "已完成：{title}",
