@@ -24,7 +24,7 @@ def film(tags=TWO, container="matroska", codec="flac", *, sounds=None, first_pic
         tags: Of each track: language, title.
         container: FFmpeg's name of the format.
         codec: FFmpeg's name of the encoder.
-        sounds: ``[n]`` of each track, instead of tones.
+        sounds: ``[n]``, or ``[2, n]`` of two channels, of each track, instead of tones.
         first_picture: With a stream of pictures before the tracks.
     """
     file = io.BytesIO()
@@ -36,17 +36,19 @@ def film(tags=TWO, container="matroska", codec="flac", *, sounds=None, first_pic
             video.pix_fmt = "yuv420p"
             image = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
             image.pts = 0
-        streams = [output.add_stream(codec, rate=RATE, layout="mono") for _ in tags]
+        sounds = [tone(number) for number, _ in enumerate(tags, 1)] if sounds is None else sounds
+        layouts = ["mono" if sound.ndim == 1 else "stereo" for sound in sounds]
+        streams = [output.add_stream(codec, rate=RATE, layout=layout) for layout in layouts]
         for stream, tag in zip(streams, tags, strict=True):
             stream.metadata.update(tag)
         if first_picture:
             packets += [*video.encode(image), *video.encode(None)]
-        for number, stream in enumerate(streams, 1):
-            sound = tone(number) if sounds is None else sounds[number - 1]
-            whole = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+        for stream, layout, sound in zip(streams, layouts, sounds, strict=True):
+            samples = np.ascontiguousarray(np.atleast_2d(sound))
+            whole = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
             whole.sample_rate, whole.pts = RATE, 0
             form = stream.codec_context.format
-            cut = av.AudioResampler(form, "mono", RATE, stream.codec_context.frame_size or 1024)
+            cut = av.AudioResampler(form, layout, RATE, stream.codec_context.frame_size or 1024)
             for frame in [*cut.resample(whole), *cut.resample(None), None]:
                 packets += stream.encode(frame)
         for packet in sorted(packets, key=lambda one: float(one.dts * one.time_base)):

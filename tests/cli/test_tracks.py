@@ -81,8 +81,14 @@ def test_a_number_that_no_track_has(program, path, tmp_path, verb):
 
 def test_channels_are_those_of_the_track(program, path):
     """Each channel is heard by itself, and still there is one line for the recording."""
+    noise = np.random.default_rng(2).normal(0, 0.1, (2, 4 * RATE)).astype(np.float32)
+    path.write_bytes(film(({}, {}), sounds=[noise, noise[0]]))
+    says = ["hello", "yes?"]
+    result = program("transcribe", path, "--channels", "--no-vad", says=says)
+    assert (result.exit_code, result.stdout) == (0, "Speaker A: hello\nSpeaker B: yes?\n")
+    assert result.stderr.count("track 1 was taken (flac, 2 channels)") == 1
     result = program("transcribe", path, "--channels", "--track", 2)
-    assert result.exit_code == 2
+    assert (result.exit_code, result.stdout) == (2, "")
     assert "film.mkv: has one channel" in result.stderr
 
 
