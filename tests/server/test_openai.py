@@ -256,6 +256,7 @@ def test_translations_are_refused(client, hello):
 def test_unknown_paths_have_errors_of_the_same_shape(served):
     error = http.get(f"{served.url}/v1/nothing").json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"] == "nothing is served at /v1/nothing; see /docs"
 
 
 def test_the_interface_is_described(served):

@@ -36,7 +36,7 @@ from ark_asr.server.settings import Settings
 from ark_asr.server.upload import ClientLeftError
 from ark_asr.server.voices import Voices
 
-_WRONG_METHOD = 405
+_NO_PATH, _WRONG_METHOD = 404, 405
 _CLIENT_LEFT = 499
 _log = logging.getLogger(__name__)
 
@@ -155,9 +155,10 @@ def _add_problems(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
             allowed = ", ".join(_methods(routes, request))
             message = f"{request.method} is not answered here; take one of: {allowed}"
             return answer(request, Problem(_WRONG_METHOD, message, headers={"Allow": allowed}))
-        return answer(
-            request, Problem(error.status_code, str(error.detail), None, None, error.headers or {})
-        )
+        message = str(error.detail)
+        if error.status_code == _NO_PATH:
+            message = f"nothing is served at {request.url.path}; see /docs"
+        return answer(request, Problem(error.status_code, message, headers=error.headers or {}))
 
     @app.exception_handler(ArkError)
     @app.exception_handler(Exception)

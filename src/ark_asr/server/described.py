@@ -21,6 +21,8 @@ Operation: TypeAlias = dict[str, Any]
 
 _ABOUT = """Write down what is said in recordings, on one's own machine. Live sound goes over the
 WebSockets `/live` and `/v1/realtime`, which docs/server.md describes."""
+_FORM = """The recording, and how it is transcribed. An empty field is as good as none; 1 and 0 are
+true and false; a list is written once for each value, with or without its []."""
 _TAGS = {
     "transcription": "OpenAI's interface",
     "models": "What can be asked for",
@@ -107,8 +109,7 @@ def form(properties: dict[str, Schema], *, others: bool = False) -> Operation:
     """
     file = typed("string", "Any recording that FFmpeg can read.", format="binary")
     optional = " ".join(properties)
-    schema = fields("The recording, and how it is transcribed.", {"file": file, **properties},
-                    optional)  # fmt: skip
+    schema = fields(cleandoc(_FORM), {"file": file, **properties}, optional)
     schema["additionalProperties"] = others
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
