@@ -7,6 +7,7 @@ import math
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -106,6 +107,8 @@ async def read_form(
         parsed = await parser.parse()
     except MultiPartException as error:
         raise Problem(400, f"the form cannot be read ({error.message})") from None
+    except FormParserError:  # older releases of Starlette let it through
+        raise Problem(400, "the form cannot be read (Invalid multipart data.)") from None
     except UnicodeError:
         raise _not_utf8() from None
     except ClientDisconnect:
