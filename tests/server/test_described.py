@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 
-import jsonschema
 import pytest
 
 from ark_asr.server.keys import add_key
+from described import check, checked
 from serving import eventually, http, serving
 
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
@@ -31,32 +31,6 @@ def contents(told):
         for code, answer in operation["responses"].items():
             for kind, content in answer.get("content", {}).items():
                 yield f"{name} {code} {kind}", kind, content
-
-
-def check(told, value, schema):
-    """A value has the fields that are described, and no others."""
-
-    def closed(part):
-        if isinstance(part, dict):
-            more = {"additionalProperties": False} if "properties" in part else {}
-            return {**more, **{key: closed(value) for key, value in part.items()}}
-        return [closed(one) for one in part] if isinstance(part, list) else part
-
-    jsonschema.validate(
-        value, {**closed(schema), "components": closed(told["components"])},
-        jsonschema.Draft202012Validator,
-    )  # fmt: skip
-
-
-def checked(told, method, path, answer):
-    """An answer is one of those that are described; its body, if that is JSON."""
-    assert answer.status_code < 500, answer.text
-    found = told["paths"][path][method]["responses"][str(answer.status_code)]
-    kind = answer.headers["content-type"].partition(";")[0]
-    content = found["content"][kind]
-    if kind == "application/json":
-        check(told, answer.json(), content["schema"])
-    return answer
 
 
 def test_everything_is_named_and_explained(told):
@@ -204,6 +178,35 @@ def test_a_job_is_as_described_from_its_begin_to_its_end(served, told, hello):
     assert asked("POST", "/cancel").status_code == 200
     assert asked("DELETE").status_code == 200
     assert asked("GET").status_code == 404
+
+
+def test_a_job_that_fails_says_why_as_described(served, told):
+    files = {"file": ("a.flac", b"no recording")}
+    job = http.post(f"{served.url}/jobs", files=files).json()["id"]
+
+    def record():
+        return checked(told, "get", "/jobs/{name}", http.get(f"{served.url}/jobs/{job}")).json()
+
+    assert eventually(lambda: record()["status"] == "failed")
+    assert record()["error"]["code"] == "invalid_audio"
+    listed = checked(told, "get", "/jobs", http.get(f"{served.url}/jobs"))
+    assert job in {one["id"] for one in listed.json()["data"]}
+    assert http.delete(f"{served.url}/jobs/{job}").status_code == 200
+
+
+def test_full_queues_are_as_described(hello):
+    files = {"file": ("a.flac", hello.read_bytes())}
+    with serving(max_jobs=1) as narrow:
+        told = http.get(f"{narrow.url}/openapi.json").json()
+        assert http.post(f"{narrow.url}/jobs", files=files).status_code == 202
+        answer = http.post(f"{narrow.url}/jobs", files=files)
+        assert checked(told, "post", "/jobs", answer).status_code == 429
+        narrow.scheduler._max_queue = 0
+        for path in (TRANSCRIPTIONS, "/asr"):
+            answer = http.post(narrow.url + path, files=files)
+            assert checked(told, "post", path, answer).status_code == 429
+            headers = told["paths"][path]["post"]["responses"]["429"]["headers"]
+            assert set(map(str.lower, headers)) <= set(answer.headers)
 
 
 def test_a_key_is_described_where_one_is_needed(tmp_path):

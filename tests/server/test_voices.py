@@ -11,6 +11,7 @@ from ark_asr.models.speakers import SpeakerModels
 from ark_asr.pipeline import Diarizer, Speakers
 from ark_asr.server.app import create_app
 from ark_asr.server.settings import Settings
+from described import checked
 from serving import http, serving
 
 pytest.importorskip("sherpa_onnx", reason="the extra 'speakers' is not installed")
@@ -99,3 +100,14 @@ def test_a_server_without_models_says_how_to_start_one(served, hello):
 def test_models_that_are_not_there_are_told_when_it_starts():
     with pytest.raises(ModelNotFoundError, match="models pull"):
         create_app(Settings(speakers="auto"))
+
+
+def test_answers_with_speakers_are_as_described(telling, talk):
+    told = http.get(f"{telling.url}/openapi.json").json()
+    path = "/v1/audio/transcriptions"
+    answer = http.post(
+        telling.url + path,
+        files={"file": ("talk.wav", talk.read_bytes())},
+        data={"response_format": "diarized_json"},
+    )
+    assert checked(told, "post", path, answer).json()["segments"]
