@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import dataclasses
+import pickle
 import re
 import subprocess
 import sys
@@ -216,6 +217,16 @@ def test_the_drawing_of_the_errors_is_the_tree():
         root = "Exception" if name.endswith("Error") else "UserWarning"
         assert bases == list(filter(None, [parent or builtin or root, builtin if parent else None]))
         assert all(hasattr(builtins, base) or base in defined for base in bases)
+
+
+def test_errors_travel_between_processes():
+    """A pool of processes waits for ever for an error that cannot be read back."""
+    made = [errors.MissingExtraError("sound", "mic"), errors.ManifestError("one", ("line 1",))]
+    made.append(errors.DownloadError("gone", 404))
+    for error in made:
+        read = pickle.loads(pickle.dumps(error))
+        assert (type(read), str(read)) == (type(error), str(error))
+        assert vars(read) == vars(error)
 
 
 def test_tracked_files_name_no_place_of_one_machine():

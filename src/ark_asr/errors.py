@@ -97,6 +97,9 @@ class ManifestError(OptionError):
         self.message = message
         self.details = details
 
+    def __reduce__(self) -> tuple[type[ManifestError], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.message, self.details)
+
 
 class MissingExtraError(ArkError, ImportError):
     """An optional part is not installed.
@@ -108,7 +111,12 @@ class MissingExtraError(ArkError, ImportError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an optional part: pip install 'ark-asr[{extra}]'")
+        self.what = what
         self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        # A pool of processes waits for ever for an error that cannot be read back.
+        return type(self), (self.what, self.extra)
 
 
 class ArkWarning(UserWarning):
