@@ -305,6 +305,62 @@ def test_a_file_object_that_fails_in_the_middle(wav):
     assert 5.0 < audio.duration < 7.5
 
 
+def test_a_file_object_that_cannot_be_used_is_named(wav, monkeypatch):
+    class LiesAboutSeeking(io.BytesIO):
+        def seek(self, *_):
+            raise OSError(29, "Illegal seek")
+
+    class OnlyRead:
+        def __init__(self, *answers):
+            self.answers = list(answers)
+
+        def read(self, size):
+            answer = self.answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    class Awaited:
+        async def read(self, size):
+            return b""
+
+    closed = io.BytesIO(b"x")
+    closed.close()
+    assert "closed file" in refused(closed)
+    assert "Illegal seek" in refused(LiesAboutSeeking(b"x"))
+    assert "gives text" in refused(OnlyRead(b"x" * 12, "text"))
+    assert refused(OnlyRead(bytearray(12))) == "stream: gives bytearray, not bytes"
+    head = wav(np.zeros(16_000))[:12]
+    assert refused(OnlyRead(head, TimeoutError("timed out"))) == (
+        "stream: cannot be read (timed out)"
+    )
+    assert "must be awaited" in refused(Awaited())  # and no warning that nobody did
+    assert refused("", AudioNotFoundError) == "'': no such file"
+    monkeypatch.setattr("sys.stdin", None)
+    assert refused("-") == "stdin: there is no standard input here; name a file"
+
+
+def test_more_bytes_than_are_asked_for(wav):
+    """PyAV would write them behind its buffer, and the process would end."""
+    data = wav(np.random.default_rng(0).uniform(-0.5, 0.5, 160_000).astype(np.float32))
+
+    class WholePipe:
+        def __init__(self):
+            self.rest = data
+
+        def read(self, size):
+            given, self.rest = self.rest, b""
+            return given
+
+    class WholeFile(io.BytesIO):
+        def read(self, size=-1):
+            return super().read()
+
+    expected = load_audio(data).samples
+    assert np.array_equal(load_audio(WholePipe()).samples, expected)
+    assert refused(WholeFile(data)) == "stream: gives more bytes than it is asked for"
+
+
 def test_decoding_damage_prints_nothing(encode, tone, tmp_path):
     path = tmp_path / "a.mp3"
     path.write_bytes(damaged(encode(tone(16_000, 10.0), 16_000, "mp3", "libmp3lame")))

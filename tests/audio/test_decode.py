@@ -216,6 +216,8 @@ def test_six_planar_channels_are_averaged(encode):
         (np.full(1600, 0.5), 0.5),
         (np.full(1600, 0.5, np.float16), 0.5),
         (np.full(1600, 16_384, np.int16), 0.5),
+        (np.full(1600, 16_384, ">i2"), 0.5),
+        (np.full(1600, 2**30, ">i4"), 0.5),
         (np.full(1600, 1 << 30, np.int32), 0.5),
         (np.full(1600, 192, np.uint8), 0.5),
         (np.array([[0.5], [0.1]]) * np.ones(1600), 0.3),

@@ -73,12 +73,14 @@ def fault(samples: NDArray[np.generic]) -> str:
 def to_float(samples: NDArray[np.generic]) -> FloatArray:
     """Integer samples to float32 within ±1 (unsigned bytes are centred); floats keep their values.
 
+    The order of a sample's bytes does not matter.
+
     Raises:
         TypeError: The type is neither float, int16, int32, int64 nor uint8.
     """
     if samples.dtype == np.uint8:
         return np.asarray((samples.astype(np.float32) - 128) / 128, np.float32)
-    if samples.dtype in (np.int16, np.int32, np.int64):
+    if samples.dtype.newbyteorder("=") in (np.int16, np.int32, np.int64):
         scale = 2.0 ** (1 - 8 * samples.dtype.itemsize)
         return np.asarray(samples.astype(np.float32) * scale, np.float32)
     if not np.issubdtype(samples.dtype, np.floating):
@@ -124,7 +126,8 @@ class ArrayFeed:
         if channels.size == 0:
             raise AudioError(f"{name}: has no samples")
         self._channels = channels if channels.shape[0] <= channels.shape[1] else channels.T
-        if not (samples.dtype in _ARRAY_TYPES or np.issubdtype(samples.dtype, np.floating)):
+        kind = samples.dtype.newbyteorder("=")
+        if not (kind in _ARRAY_TYPES or np.issubdtype(kind, np.floating)):
             raise AudioError(
                 f"{name}: samples of type {samples.dtype}; use float, int16, int32 or uint8"
             )

@@ -149,10 +149,14 @@ class MediaFeed:
         try:
             form = None if raw is None else "s16le"
             self._container = open_container(source.file, form, options)
+        except AudioError:  # of a file object that gives what is no bytes
+            raise
         except (av.FFmpegError, ValueError) as error:
             raise AudioDecodeError(
                 f"{source.name}: is no sound or video file that can be decoded ({_short(error)})"
             ) from None
+        except OSError as error:
+            raise AudioError(f"{source.name}: cannot be read ({_short(error)})") from None
         self._name = self._container.format.name.split(",")[0]
         if self._name in _INDIRECT:
             self._container.close()

@@ -8,6 +8,7 @@ temporary file.
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import shutil
@@ -17,7 +18,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
+from typing import BinaryIO, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,17 @@ from numpy.typing import NDArray
 from ark_asr.errors import AudioError, AudioNotFoundError
 from ark_asr.types import Audio
 
+
+class Readable(Protocol):
+    """A binary file object; one that can also ``seek`` is read from its start."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to ``size`` bytes; none at the end."""
+        ...
+
+
 Source: TypeAlias = (
-    str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | NDArray[np.generic] | Audio
+    str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | NDArray[np.generic] | Audio
 )
 
 RAW_SUFFIXES = frozenset({".raw", ".pcm"})
@@ -91,10 +101,13 @@ def open_input(source: Source, source_rate: int | None) -> Input:
     name = name_of(source)
     if isinstance(source, str | os.PathLike):
         if source == "-":
-            return _from_stream(sys.stdin.buffer, name, source_rate)
+            pipe = getattr(sys.stdin, "buffer", None)
+            if pipe is None:
+                raise AudioError(f"{name}: there is no standard input here; name a file")
+            return _from_stream(pipe, name, source_rate)
         return _from_path(name, source_rate)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _from_stream(io.BytesIO(source), name, source_rate)
+        return _from_stream(io.BytesIO(bytes(source)), name, source_rate)
     if isinstance(source, io.TextIOBase):
         raise AudioError(f"{name}: is a text file object; open it in mode 'rb'")
     if callable(getattr(source, "read", None)):
@@ -107,6 +120,8 @@ def open_input(source: Source, source_rate: int | None) -> Input:
 
 def _from_path(name: str, source_rate: int | None) -> Input:
     path = Path(name)
+    if not name:  # a Path of it would be the current folder
+        raise AudioNotFoundError("'': no such file")
     try:
         mode = path.stat().st_mode
         file = None if stat.S_ISDIR(mode) else path.open("rb")
@@ -138,9 +153,12 @@ def _from_path(name: str, source_rate: int | None) -> Input:
 
 
 def _from_stream(file: BinaryIO, name: str, source_rate: int | None) -> Input:
-    seekable = _seekable(file)
-    if seekable:
-        file.seek(0)
+    try:
+        seekable = _seekable(file)
+        if seekable:
+            file.seek(0)
+    except (OSError, ValueError) as error:  # a file that is closed raises the latter
+        raise AudioError(f"{name}: cannot be read ({error})") from None
     head = _read(file, name, _HEAD)
     if not head:
         raise AudioError(f"{name}: is empty (0 bytes)")
@@ -148,8 +166,10 @@ def _from_stream(file: BinaryIO, name: str, source_rate: int | None) -> Input:
         raise AudioError(f"{name}: names its own rate; source_rate is for arrays and raw samples")
     if seekable:
         file.seek(0)
-        return Input(file, name, seekable=True, raw_rate=source_rate)
-    piped = cast("BinaryIO", _Pipe(head, file))
+        return Input(
+            cast("BinaryIO", _Seekable(file, name)), name, seekable=True, raw_rate=source_rate
+        )
+    piped = cast("BinaryIO", _Pipe(head, file, name))
     if head[4:8] not in _MP4_BOXES:
         return Input(piped, name, seekable=False, raw_rate=source_rate)
     spool = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the Input)
@@ -159,20 +179,29 @@ def _from_stream(file: BinaryIO, name: str, source_rate: int | None) -> Input:
 
 
 def _seekable(file: object) -> bool:
-    check = getattr(file, "seekable", None)
-    return bool(check()) if callable(check) else False
+    check, *others = (getattr(file, name, None) for name in ("seekable", "seek", "tell"))
+    return callable(check) and all(map(callable, others)) and bool(check())
 
 
 def _read(file: BinaryIO, name: str, size: int) -> bytes:
     data = b""
     try:
         while len(data) < size and (more := file.read(size - len(data))):
-            if not isinstance(more, bytes):
-                raise AudioError(f"{name}: gives text, not bytes; open it in mode 'rb'")
-            data += more
+            data += _checked(more, name)
     except OSError as error:
         raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from None
     return data
+
+
+def _checked(data: object, name: str) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, str):
+        raise AudioError(f"{name}: gives text, not bytes; open it in mode 'rb'")
+    if inspect.iscoroutine(data):
+        data.close()  # or Python would warn that nobody awaited it
+        raise AudioError(f"{name}: its read() must be awaited; do that, and give the bytes")
+    raise AudioError(f"{name}: gives {type(data).__name__}, not bytes")
 
 
 class _Pipe:
@@ -181,14 +210,30 @@ class _Pipe:
     It deliberately has no ``seek``: PyAV then tells the demuxer that there is none.
     """
 
-    def __init__(self, head: bytes, file: BinaryIO) -> None:
-        self._head = head
-        self._file = file
+    def __init__(self, head: bytes, file: BinaryIO, name: str) -> None:
+        self._ahead = memoryview(head)
+        self._read = getattr(file, "read1", file.read)
+        self._name = name
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         """Up to ``size`` bytes; what has arrived is not held back until ``size`` is full."""
-        if self._head:
-            data, self._head = self._head, b""
-            return data
-        read1 = getattr(self._file, "read1", None)
-        return bytes(read1(size) if read1 is not None else self._file.read(size))
+        data = self._ahead or memoryview(_checked(self._read(size), self._name))
+        self._ahead = data[size:]
+        return bytes(data[:size])
+
+
+class _Seekable:
+    """A caller's file object; PyAV copies what is read to a place of the size that it asked for."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+        self.name = getattr(file, "name", "<none>")  # tells PyAV of the format
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes."""
+        data = _checked(self._file.read(size), self._name)
+        if len(data) > size:
+            raise AudioError(f"{self._name}: gives more bytes than it is asked for")
+        return data
