@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import ark_asr
+from ark_asr.audio import load_audio
 from ark_asr.engines import load_engine
 from ark_asr.models.package import verify_package
 from ark_asr.models.store import resolve
@@ -55,6 +56,30 @@ def test_the_command_line_writes_the_same(model, root):
 def test_bytes_give_the_same_as_a_file(model, root):
     recording = root / "samples" / "hello.flac"
     assert model.transcribe(recording.read_bytes()).text == model.transcribe(recording).text
+
+
+def test_what_is_open_when_the_model_is_closed_says_so(root):
+    recording = root / "samples" / "minute.flac"
+    sound = load_audio(recording, end=8.0)
+    model = ark_asr.load()
+    stream, live, scribe = model.stream(recording), model.live(), model.scribe()
+    next(stream)
+    asked = []
+
+    def closed_between_two_tokens() -> bool:  # as another thread would
+        asked.append(1)
+        if len(asked) == 20:
+            model.close()
+        return False
+
+    for use in (
+        lambda: model.transcribe(recording, cancelled=closed_between_two_tokens),
+        lambda: next(stream),
+        lambda: live.feed(sound.samples) + live.finish(),
+        lambda: scribe.write([sound]),
+    ):
+        with pytest.raises(ark_asr.OptionError, match="this recognizer is closed"):
+            use()
 
 
 def test_the_embedded_package_is_whole_and_small():

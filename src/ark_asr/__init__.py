@@ -33,8 +33,10 @@ if TYPE_CHECKING:
         TranscriptError,
         TroubleError,
     )
-    from ark_asr.pipeline import Journal, LiveSession, Recognizer, load
+    from ark_asr.pipeline import Journal, LiveSession, Recognizer, Task, load
     from ark_asr.types import (
+        Alternative,
+        Audio,
         LiveEvent,
         LiveOptions,
         Progress,
@@ -57,17 +59,19 @@ _HOMES = {
         "AudioWarning", "MissingExtraError", "ModelError", "ModelFormatError",
         "ModelNotFoundError", "OptionError", "TranscriptError", "TroubleError",
     ),
-    "ark_asr.pipeline": ("Journal", "LiveSession", "Recognizer", "load"),
+    "ark_asr.pipeline": ("Journal", "LiveSession", "Recognizer", "Task", "load"),
     "ark_asr.types": (
-        "LiveEvent", "LiveOptions", "Progress", "Segment", "Timings", "TranscribeOptions",
-        "Transcript", "Word",
+        "Alternative", "Audio", "LiveEvent", "LiveOptions", "Progress", "Segment", "Timings",
+        "TranscribeOptions", "Transcript", "Word",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Alternative",
     "ArkError",
     "ArkWarning",
+    "Audio",
     "AudioDecodeError",
     "AudioError",
     "AudioNotFoundError",
@@ -84,6 +88,7 @@ __all__ = [
     "Progress",
     "Recognizer",
     "Segment",
+    "Task",
     "Timings",
     "TranscribeOptions",
     "Transcript",

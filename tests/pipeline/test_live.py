@@ -298,6 +298,8 @@ def test_memory_does_not_grow(scripted):
         np.zeros((2, 10), np.float32),
         np.array([0.0, np.nan], np.float32),
         np.array([0.0, 1e30], np.float32),
+        [0.0, 0.1],
+        b"\0\0",
     ],
 )
 def test_sound_that_is_no_sound_is_refused(scripted, bad):

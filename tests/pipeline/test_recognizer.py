@@ -265,6 +265,22 @@ def test_closing(make):
         run(recognizer, 2)
 
 
+def test_many_recordings_of_a_closed_recognizer_are_refused_at_once(make):
+    recognizer, _ = make("x")
+    recognizer.close()
+    with pytest.raises(OptionError, match="closed"):
+        recognizer.transcribe_many([])
+
+
+def test_a_stream_that_is_closed_gives_its_recording_back(make):
+    recognizer, _ = make("x")
+    stream = recognizer.stream(noise(40), WHOLE, source_rate=RATE)
+    sound = stream.gi_frame.f_locals["run"].sound
+    next(stream)
+    stream.close()
+    assert list(stream) == list(sound) == []
+
+
 def test_real_speech_is_found_and_keeps_its_times(make, speech):
     recording = speech / "eval" / "audio"
     found = sorted(recording.rglob("*jfk*.flac")) or sorted(recording.rglob("*.flac"))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ark_asr.engines.base import CLOSED
 from ark_asr.engines.graph import ANY, FIXED, Graph
 from ark_asr.engines.rows import RowEngine
 from ark_asr.errors import ModelFormatError, ModelNotFoundError, OptionError
@@ -140,7 +141,7 @@ class Audio8Engine(RowEngine[list[FloatArray]]):
         """Give back memory and files."""
         for graph in (self._audio, self._prefill, self._decode):
             graph.close()
-        self._table = np.empty((0, 0), np.float32)
+        self._table = CLOSED
 
     def _check_audio(self) -> tuple[int, int]:
         """Mel bins and frames of the audio graph."""

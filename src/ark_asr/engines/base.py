@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, NoReturn, Protocol, TypeAlias, runtime_checkable
 
 from ark_asr.errors import OptionError
 from ark_asr.models.calibration import Head
@@ -23,8 +23,33 @@ def check_threads(threads: int | None) -> None:
     Raises:
         OptionError: It is not 1 to 1,024.
     """
-    if threads is not None and not 1 <= threads <= _MOST_THREADS:
+    if threads is None:
+        return
+    if not isinstance(threads, int):
+        raise OptionError(f"threads is {threads!r}; it must be a whole number")
+    if not 1 <= threads <= _MOST_THREADS:
         raise OptionError(f"threads is {threads}; it must be 1 to {_MOST_THREADS}")
+
+
+def closed() -> OptionError:
+    """What is raised where a recognizer is used that has been closed."""
+    return OptionError("this recognizer is closed; load the model again")
+
+
+class _Closed:
+    """What an engine holds in place of what it has given back: any use of it says why."""
+
+    def __getattr__(self, _name: str) -> NoReturn:
+        raise closed()
+
+    def __getitem__(self, _key: object) -> NoReturn:
+        raise closed()
+
+    def __call__(self, *_values: object, **_named: object) -> NoReturn:
+        raise closed()
+
+
+CLOSED: Any = _Closed()
 
 
 class DecoderState(Protocol):

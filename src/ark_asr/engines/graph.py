@@ -10,9 +10,9 @@ from typing import Any
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ark_asr.engines.base import check_threads
+from ark_asr.engines.base import CLOSED, check_threads
 from ark_asr.engines.sessions import default_threads, open_session, session_options
-from ark_asr.errors import ModelFormatError, ModelNotFoundError
+from ark_asr.errors import ArkError, ModelFormatError, ModelNotFoundError
 
 # What an axis must be: any length; any length that the graph fixes; or a number.
 ANY, FIXED = -1, -2
@@ -95,7 +95,7 @@ class Graph:
 
     def close(self) -> None:
         """Give back memory and the file."""
-        self.session = None
+        self.session = CLOSED
 
     def _check(
         self,
@@ -127,6 +127,8 @@ def running(name: Path | str) -> Iterator[None]:
     """
     try:
         yield
+    except ArkError:
+        raise
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
         reason = str(error).strip().splitlines()[0][:300]
         raise ModelFormatError(f"{name}: it does not run ({reason})") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ark_asr.engines.base import CLOSED
 from ark_asr.engines.graph import ANY, Graph
 from ark_asr.engines.kv_cache import Cache, GrowingCaches, StaticCaches
 from ark_asr.engines.rows import RowEngine
@@ -88,7 +89,7 @@ class LlmKvEngine(RowEngine[Cache]):
         """Give back memory and files."""
         for graph in (self._encoder, self._adapter, self._decoder):
             graph.close()
-        self._table = np.empty((0, 0), np.float32)
+        self._table = CLOSED
 
     def _listen(self, mel: FloatArray) -> FloatArray:
         size, length = self.config.encoder.hidden_size, mel.shape[1]

@@ -16,7 +16,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ark_asr.engines.attention import attention_to_audio, chosen_heads, teacher_forced
-from ark_asr.engines.base import DecoderState
+from ark_asr.engines.base import CLOSED, DecoderState
 from ark_asr.engines.graph import ANY, Graph, running
 from ark_asr.errors import ModelFormatError, OptionError
 from ark_asr.models.calibration import Head
@@ -229,8 +229,7 @@ class OnnxEngine:
 
     def close(self) -> None:
         """Give back memory and files."""
-        self._encoder = self._decoder = None
-        self._table = np.empty((0, 0), np.float32)
+        self._encoder = self._decoder = self._table = CLOSED
 
     def _prefill(
         self, state: OnnxState, first: int, prompts: Sequence[Prompt], shown: Sequence[int] = ()

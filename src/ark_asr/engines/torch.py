@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ark_asr.engines.attention import attention_to_audio, chosen_heads, teacher_forced
-from ark_asr.engines.base import DecoderState, check_threads
+from ark_asr.engines.base import CLOSED, DecoderState, check_threads
 from ark_asr.errors import MissingExtraError, OptionError
 from ark_asr.models.calibration import Head
 from ark_asr.models.tokenizer import Tokenizer
@@ -190,7 +190,7 @@ class TorchEngine:
 
     def close(self) -> None:
         """Give back memory."""
-        del self.model, self._columns
+        self.model = self._columns = CLOSED
 
     def _logits(self, hidden: torch.Tensor) -> FloatArray:
         with torch.inference_mode():

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ark_asr.audio import LogMel
-from ark_asr.engines.base import Ask
+from ark_asr.engines.base import CLOSED, Ask
 from ark_asr.engines.writer import CheckpointWriter
 from ark_asr.errors import MissingExtraError, OptionError
 from ark_asr.models.tokenizer import Tokenizer
@@ -95,7 +95,7 @@ class TorchWriter(CheckpointWriter):
     def close(self) -> None:
         """Give back memory, when nobody writes any more."""
         with self._one_at_a_time:
-            del self.model, self._steps, self._like, self._stop_ids
+            self.model = self._steps = self._like = self._stop_ids = CLOSED
 
     def _embed(self, asks: Sequence[Ask]) -> tuple[torch.Tensor, list[list[int]]]:
         """Audio embeddings ``[rows, slots, hidden]`` and the ids of the prompts."""

@@ -107,6 +107,8 @@ class LiveSession:
         Raises:
             AudioError: The samples are not such an array, not finite, or beyond all measure.
         """
+        if not isinstance(samples, np.ndarray):
+            raise AudioError(f"live sound must be float32 [n], not {type(samples).__name__}")
         if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
             raise AudioError(f"live sound must be float32 [n], not {samples.dtype} {samples.shape}")
         if not audible(samples).all():

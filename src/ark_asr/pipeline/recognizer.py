@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ark_asr.audio import Source
 from ark_asr.engines import open_model
-from ark_asr.engines.base import AnyEngine
+from ark_asr.engines.base import AnyEngine, closed
 from ark_asr.errors import ArkError, OptionError
 from ark_asr.models.calibration import Calibration
 from ark_asr.models.store import resolve
@@ -61,6 +61,9 @@ def load(
 
 class Recognizer:
     """A loaded model. Use it as a context manager, or call `close`; one thread at a time.
+
+    A daemon thread must be done (see ``cancelled``) before the program ends: Python stops it in the
+    middle of the runtime, which aborts the process.
 
     Args:
         engine: Where the numbers come from; it is closed with the recognizer.
@@ -169,10 +172,12 @@ class Recognizer:
         *,
         source_rate: int | None = None,
         cancelled: Callable[[], bool] | None = None,
-    ) -> Iterator[Segment]:
-        """The segments of a recording as they become ready; arguments as for `transcribe`."""
-        run = self._run(source, options, source_rate, cancelled)
-        return chain.from_iterable(run)
+    ) -> Generator[Segment, None, None]:
+        """The segments of a recording as they become ready; arguments and errors as `transcribe`.
+
+        Who stops in the middle can ``close`` it: the recording is given back at once.
+        """
+        return _segments(self._run(source, options, source_rate, cancelled))
 
     def transcribe_many(
         self,
@@ -199,6 +204,7 @@ class Recognizer:
             OptionError: An option makes no sense, or the recognizer is closed.
         """
         check_options(options)
+        self._check_open()
         if not batch_seconds > 0:
             raise OptionError(f"batch_seconds is {batch_seconds}; it must be positive")
 
@@ -285,7 +291,7 @@ class Recognizer:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise OptionError("this recognizer is closed; load the model again")
+            raise closed()
 
     def _origin(self, program: str, source: Source, options: TranscribeOptions) -> Origin:
         model = fingerprint(self.name, self._folder)
@@ -308,3 +314,9 @@ class Recognizer:
             cancelled=cancelled,
             calibration=self._calibration,
         )
+
+
+def _segments(run: Run) -> Generator[Segment, None, None]:
+    with closing(run.sound):
+        for batch in run:
+            yield from batch
