@@ -236,6 +236,25 @@ def test_a_file_damaged_in_the_middle(container, codec, rate, second, encode, to
     assert loud[0] / 16_000 == pytest.approx(expected, abs=1.0 if container == "adts" else 0.15)
 
 
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_wherever_an_mp3_is_damaged_later_times_stay_true(rate, encode, tone):
+    # Zeros from within a frame's header on, within its sound, behind it: the decoder may find a
+    # frame in what is left, or one more in the wreck.
+    data = encode(tone(rate, 20.0) + tone(rate, 20.0, burst=17.0), rate, "mp3", "libmp3lame")
+    for shift in range(0, 480, 12):
+        with pytest.warns(AudioWarning, match=r"damaged at second (9|10)\.") as caught:
+            audio = load_audio(damaged(data, 0.5 + shift / len(data)))
+        assert len(caught) == 1
+        assert audio.duration == pytest.approx(20.0, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    "tag", [b"TAG" + bytes(125), b"APETAGEX" + bytes(800), b"ID3" + bytes(900)]
+)
+def test_a_tag_behind_an_mp3_is_no_damage(tag, encode, tone):
+    assert load_audio(encode(tone(16_000, 2.0), 16_000, "mp3", "libmp3lame") + tag).duration > 1.9
+
+
 @pytest.mark.parametrize(
     ("container", "codec"),
     [("mp3", "libmp3lame"), ("flac", "flac"), ("matroska", "libopus"), ("mpegts", "aac")],

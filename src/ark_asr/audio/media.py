@@ -243,7 +243,7 @@ class MediaFeed:
     def _decode(self) -> Iterator[_Frame]:
         """Whatever can be decoded from where the container stands; the rest is noted."""
         packets = self._container.demux(self._stream)
-        lost = LostFrames(adts=self._name == "aac") if self._name in _COUNTED else None
+        lost = LostFrames(self._name) if self._name in _COUNTED else None
         in_a_row = 0
         while in_a_row < _MANY_ERRORS:
             try:
