@@ -248,9 +248,7 @@ def test_wherever_an_mp3_is_damaged_later_times_stay_true(rate, encode, tone):
         assert audio.duration == pytest.approx(20.0, abs=0.15)
 
 
-@pytest.mark.parametrize(
-    "tag", [b"TAG" + bytes(125), b"APETAGEX" + bytes(800), b"ID3" + bytes(900)]
-)
+@pytest.mark.parametrize("tag", [b"TAG" + bytes(125), b"APETAGEX" + bytes(800)])
 def test_a_tag_behind_an_mp3_is_no_damage(tag, encode, tone):
     assert load_audio(encode(tone(16_000, 2.0), 16_000, "mp3", "libmp3lame") + tag).duration > 1.9
 

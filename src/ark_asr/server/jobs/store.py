@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -63,8 +63,11 @@ class JobStore:
             self._base = sqlite3.connect(
                 ":memory:" if path is None else path, timeout=1, check_same_thread=False
             )
-            self._open(path)
-            self._give_back()  # what was left by a server that was killed
+            with ExitStack() as undo:
+                undo.callback(self._base.close)
+                self._open(path)
+                self._give_back()  # what was left by a server that was killed
+                undo.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise OptionError(f"{path}: cannot be used for jobs ({error})") from None
 
