@@ -83,7 +83,7 @@ class LostFrames:
         if self._kind == "mp3":
             data = bytes(packet)
             if stated := _mpeg_length(data):
-                # Less than a frame is lost sound seldom: encoders fill up, and tags stand there.
+                # What is shorter than a frame is filling or a tag rather than lost sound.
                 return len(data) - stated > mean / 2 and not data.startswith(_TAGS, stated)
             failed = True  # whatever the decoder finds in it
         return failed and packet.size > 2 * mean
