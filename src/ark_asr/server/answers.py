@@ -60,7 +60,10 @@ class Answer:
         return body | {"usage": self.usage()} | self._warned()
 
     def verbose(self, granularities: frozenset[str]) -> dict[str, Any]:
-        """``verbose_json``; ``no_speech_prob`` is null, because the model gives none."""
+        """``verbose_json``; ``no_speech_prob`` is always 0, because the model gives none.
+
+        Typed clients take nothing but a number, and only what voice activity finds is transcribed.
+        """
         transcript = self.transcript
         body: dict[str, Any] = {
             "task": "transcribe",
@@ -128,7 +131,7 @@ def _segment(number: int, segment: Segment, spoken: Spoken) -> dict[str, Any]:
         "temperature": 0.0,
         "avg_logprob": round(sum(spoken.logprobs) / count, 4) if count else 0.0,
         "compression_ratio": round(len(text) / len(zlib.compress(text)), 4),
-        "no_speech_prob": None,
+        "no_speech_prob": 0.0,
         "confidence": None if segment.confidence is None else round(segment.confidence, 4),
         "flags": list(segment.flags),
     }

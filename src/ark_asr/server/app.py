@@ -22,7 +22,7 @@ from ark_asr.server import live, openai, original, page, realtime
 from ark_asr.server.described import description
 from ark_asr.server.desk import Service
 from ark_asr.server.examples import METRICS, READY
-from ark_asr.server.guards import Door, Record
+from ark_asr.server.guards import Door, Record, headers_of
 from ark_asr.server.host import Host
 from ark_asr.server.jobs import routes as jobs
 from ark_asr.server.jobs.runner import AT_ONCE, Jobs
@@ -157,13 +157,21 @@ def _add_problems(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
             return answer(request, Problem(_WRONG_METHOD, message, headers={"Allow": allowed}))
         message = str(error.detail)
         if error.status_code == _NO_PATH:
-            message = f"nothing is served at {request.url.path}; see /docs"
+            path = request.url.path
+            message = f"nothing is served at {path}; see /docs"
+            if _methods(routes, request, f"/v1{path}"):
+                message = f"nothing is served at {path}; end the client's base URL in /v1"
         return answer(request, Problem(error.status_code, message, headers=error.headers or {}))
 
     @app.exception_handler(ArkError)
-    @app.exception_handler(Exception)
-    async def any_other(request: Request, error: Exception) -> Response:
+    async def ours(request: Request, error: ArkError) -> Response:
         return answer(request, problem_of(error))
+
+    @app.exception_handler(Exception)  # Starlette answers these outside of all layers
+    async def any_other(request: Request, error: Exception) -> Response:
+        told = answer(request, problem_of(error))
+        told.headers.update(headers_of(request.scope))
+        return told
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> Response:
@@ -176,10 +184,11 @@ def _add_problems(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
         return JSONResponse(body, problem.status, dict(problem.headers))
 
 
-def _methods(routes: Sequence[BaseRoute], request: Request) -> list[str]:
+def _methods(routes: Sequence[BaseRoute], request: Request, path: str | None = None) -> list[str]:
     """All that are answered at a path; the router names those of the first route that fits."""
     found: set[str] = set()
+    scope = {**request.scope, "path": request.scope["path"] if path is None else path}
     for route in routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
+        if isinstance(route, Route) and route.matches(scope)[0] != Match.NONE:
             found |= route.methods or set()
     return sorted(found)

@@ -37,6 +37,7 @@ _PROBLEMS = {
     "404": "There is no such model",
     "408": "The upload stalled, or took too long",
     "413": "Too many bytes, or too much sound",
+    "415": "The body is packed; send it without Content-Encoding",
     "429": "The queue is full; see Retry-After and X-Queue-Position",
     "500": "The server failed; its log says why",
     "503": "The model is not loaded, or the server is being stopped",

@@ -159,7 +159,10 @@ class Work:
             async with asyncio.timeout(None if ticket.background else limit - ticket.seconds):
                 yield
         except TimeoutError:
-            raise Problem(504, f"it took more than {limit:g} s", None, "timeout") from None
+            # OpenAI's clients would ask again, twice, and each time it would take as long.
+            never = {"X-Should-Retry": "false"}
+            message = f"it took more than {limit:g} s"
+            raise Problem(504, message, None, "timeout", never) from None
 
     def finished(self) -> Answer:
         """What has been said so far."""

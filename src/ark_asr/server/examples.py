@@ -72,7 +72,7 @@ TRANSCRIPTION = operation(
         "application/x-subrip": in_text("1\n00:00:00,000 --> 00:00:02,100\nhello there\n"),
         "text/vtt": in_text("WEBVTT\n\n00:00:00.000 --> 00:00:02.100\nhello there\n"),
     }),
-    "400 404 408 413 429 504",
+    "400 404 408 413 415 429 504",
     requestBody=form({**_TRANSCRIPTION, **COMMON}),
 )  # fmt: skip
 TRANSLATION = operation("create_translation", "transcription", {}, responses={
@@ -101,7 +101,7 @@ TOKEN_MASK = operation(
 _SAMPLING = {
     "max_new_tokens": 256, "temperature": 0.0, "top_p": 1.0, "top_k": -1, "repetition_penalty": 1.0,
 }  # fmt: skip
-_OF_ASR = ("400", "408", "413", "429", "500", "503", "504")
+_OF_ASR = ("400", "408", "413", "415", "429", "500", "503", "504")
 ASR = operation(
     "asr", "first service",
     answer(in_json("AsrAnswer", {

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ark_asr.audio import CutOptions
 from ark_asr.server.problems import invalid, unsupported
-from ark_asr.server.upload import Form
+from ark_asr.server.upload import NO_FILENAME, Form
 
 _T = TypeVar("_T", int, float)
 
@@ -31,7 +31,7 @@ def check_names(form: Form, known: frozenset[str]) -> None:
     for name, value in form.fields:
         plain, bracket, key = name.partition("[")
         if name == "file":
-            raise invalid(name, "is text; send the recording as a file (curl: -F file=@talk.mp3)")
+            raise invalid(name, NO_FILENAME)
         if plain not in known or (bracket and key[-1:] != "]"):
             raise unsupported(name, "is not known here; leave it out")
         if plain in _LISTS:

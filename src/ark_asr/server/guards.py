@@ -25,7 +25,7 @@ _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PORT = re.compile(r":\d*$")
 # Browsers cannot set headers of a WebSocket; OpenAI's clients hide the key in its protocols.
 _KEY_PROTOCOL = "openai-insecure-api-key."
-_FOR_PAGES = "Content-Disposition, Location, Retry-After, X-Queue-Position"
+_FOR_PAGES = "Content-Disposition, Location, Retry-After, X-Queue-Position, X-Should-Retry"
 _CLIENT_LEFT = 499
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -65,6 +65,7 @@ class Door:
         problem = self._problem(scope, headers, origin)
         preflight = scope["type"] == "http" and scope["method"] == "OPTIONS" and origin
         cors = self._cors(headers, origin)
+        scope.setdefault("state", {})["cors"] = cors
         if problem is None and preflight and cors:
             await _refuse(send, 204, None, cors)
         elif problem is None:
@@ -85,15 +86,14 @@ class Door:
             return None
         if is_open(scope["path"]):
             return None
-        name = next(filter(None, map(self._keys.name_of, _given_keys(headers))), None)
+        given = list(_given_keys(headers))
+        name = next(filter(None, map(self._keys.name_of, given)), None)
         if name is None:
-            return Problem(
-                401,
-                "a key is needed: Authorization: Bearer KEY",
-                None,
-                "invalid_api_key",
-                {"WWW-Authenticate": "Bearer"},
-            )
+            message = "the key is none of this server's; see ark-asr serve key"
+            if not given:
+                message = "a key is needed: Authorization: Bearer KEY"
+            how = {"WWW-Authenticate": "Bearer"}
+            return Problem(401, message, None, "invalid_api_key", how)
         scope.setdefault("state", {})["key_name"] = name
         return None
 
@@ -162,6 +162,11 @@ class Record:
                 "request",
                 extra={"route": route, "status": status, "seconds": round(seconds, 3)},
             )
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """What both layers would have added to an answer that is given outside of them."""
+    return {**_HEADERS, "Cache-Control": "no-store", **scope.get("state", {}).get("cors", {})}
 
 
 def is_open(path: str) -> bool:

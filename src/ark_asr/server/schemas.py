@@ -142,7 +142,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "temperature": typed("number", "0."),
         "avg_logprob": typed("number", "Mean of the tokens' log-probabilities."),
         "compression_ratio": typed("number", "Bytes of the text to those of its zlib packing."),
-        "no_speech_prob": typed("number?", "Null: the model gives none."),
+        "no_speech_prob": typed("number", "0: the model gives none.", const=0),
         "confidence": _CONFIDENCE, "flags": _FLAGS,
     }),
     "VerboseTranscription": fields("`verbose_json`.", {

@@ -16,6 +16,10 @@ from ark_asr.server.problems import Problem
 
 _FIELDS = 64
 _FIELD_BYTES = 64 << 10
+_PLAIN = frozenset({"binary", "8bit", "7bit"})  # RFC 2045: nothing is done to the bytes
+NO_FILENAME = (
+    "has no filename, so it is text; send the recording as a file (curl: -F file=@talk.mp3)"
+)
 
 
 class ClientLeftError(Exception):
@@ -54,6 +58,16 @@ class Form:
 class _InMemory(MultiPartParser):
     spool_max_size = 1 << 62  # never rolled over to a temporary file
     _whole = False
+    file_field = ""
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        part = self._current_part
+        if part.file is None and len(part.data) + end - start > _FIELD_BYTES:
+            name = part.field_name
+            told = f"is longer than {_FIELD_BYTES:,} bytes"
+            told = NO_FILENAME if name == self.file_field else told
+            raise Problem(400, f"{name}: {told}", name, "invalid_value")
+        super().on_part_data(data, start, end)
 
     def on_end(self) -> None:
         self._whole = True  # the last boundary has been seen
@@ -89,12 +103,16 @@ async def read_form(
         file_field: Name of the one field that holds a file.
 
     Raises:
-        Problem: 413 too large, 408 too slow, 400 no such form.
+        Problem: 413 too large, 408 too slow, 415 packed, 400 no such form.
         ClientLeftError: The connection was closed.
     """
     if not is_form(request):
         message = f"the body must be multipart/form-data with a field {file_field!r}"
         raise Problem(400, message, file_field)
+    packed = request.headers.get("content-encoding", "identity")
+    if packed.lower() != "identity":
+        message = f"the body is packed ({packed}), and not unpacked here; send it as it is"
+        raise Problem(415, message, None, "unsupported_encoding", {"Accept-Encoding": "identity"})
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
@@ -102,6 +120,7 @@ async def read_form(
     parser = _InMemory(
         request.headers, stream, max_files=1, max_fields=_FIELDS, max_part_size=_FIELD_BYTES
     )
+    parser.file_field = file_field
     parser.stream = parser.checked(stream)
     try:
         parsed = await parser.parse()
@@ -130,6 +149,10 @@ async def _form(parsed: FormData, file_field: str) -> Form:
             if name != file_field:
                 message = f"{name}: a file belongs into the field {file_field!r}"
                 raise Problem(400, message, name)
+            coding = value.headers.get("content-transfer-encoding", "binary")
+            if coding.lower() not in _PLAIN:
+                message = f"{name}: is written in {coding}; send its bytes as they are"
+                raise Problem(400, message, name, "unsupported_encoding")
             file = Upload(value.filename or "upload", await value.read())
         else:
             fields.append((name, value))

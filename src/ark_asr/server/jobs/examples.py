@@ -50,7 +50,7 @@ NEW_JOB = operation(
             for name in ("retrieve_job", "job_result", "job_events", "cancel_job", "delete_job")
         },
     ),
-    "400 404 408 413 429 507",
+    "400 404 408 413 415 429 507",
     requestBody=form({
         **COMMON, "speakers": typed("boolean", "Tell speakers apart.", default=False),
         "timestamp_granularities[]": listed(
