@@ -246,10 +246,62 @@ def test_a_realtime_session_of_the_official_client(served, client, pcm):
         assert deltas == event.transcript or deltas.split()[:1] == words[:1] or deltas == ""
 
 
+def test_without_turn_detection_a_commit_alone_ends_an_item(client, recognizer, pcm):
+    """As clients ask for that find the ends of utterances by themselves, and at a push to talk."""
+    session = recognizer.live(LiveOptions(pause=1.0, step=10.0))
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+    heard = [*session.feed(samples), *session.finish()]
+    wanted = [event.settled for event in heard if event.kind == "final"]
+    assert len(wanted) > 1
+    silence = bytes(2 * 16_000)
+    with client.realtime.connect(model="ark-mini") as connection:
+        connection.recv()
+        input_ = {"format": {"type": "audio/pcm", "rate": 16000}, "turn_detection": None}
+        connection.session.update(session={"type": "transcription", "audio": {"input": input_}})
+        assert connection.recv().session.audio.input.turn_detection is None
+        append(connection, pcm[:64_000])
+        connection.input_audio_buffer.clear()  # what was thrown away is in no item
+        assert connection.recv().type == "input_audio_buffer.cleared"
+        told = []
+        for sound in (pcm, silence):
+            append(connection, sound)
+            connection.input_audio_buffer.commit()
+            told.append(until(connection, "conversation.item.done"))
+        input_ = {"turn_detection": {"type": "server_vad"}}
+        connection.session.update(session={"type": "transcription", "audio": {"input": input_}})
+        turns = connection.recv().session.audio.input.turn_detection
+        assert (turns.type, turns.silence_duration_ms) == ("server_vad", 300)
+    spoken, quiet = ([event.type.rpartition(".")[2] for event in events] for events in told)
+    assert spoken == ["committed", "added", "delta", "completed", "done"]
+    assert quiet == ["committed", "added", "completed", "done"]
+    assert [events[-2].transcript for events in told] == [" ".join(wanted), ""]
+    assert told[0][2].delta == " ".join(wanted)
+    assert told[0][-2].usage.seconds == pytest.approx(len(samples) / 16_000, abs=0.001)
+    assert told[1][0].previous_item_id == told[0][0].item_id
+
+
+def test_a_commit_after_a_failure_is_no_empty_item(served, pcm, monkeypatch):
+    with connect(url(served, "/v1/realtime")) as connection:
+        connection.recv(timeout=PATIENCE)
+        input_ = {"format": {"type": "audio/pcm", "rate": 16000}, "turn_detection": None}
+        update = {"type": "session.update", "session": {"audio": {"input": input_}}}
+        connection.send(json.dumps(update))
+        connection.recv(timeout=PATIENCE)
+        with monkeypatch.context() as broken:
+            broken.setattr(served.scheduler, "call", lambda _: 1 / 0)
+            connection.send(appended(pcm[:32_000]))
+            connection.send('{"type": "input_audio_buffer.commit"}')
+            codes = [json.loads(connection.recv(timeout=PATIENCE))["error"]["code"]]
+            connection.send('{"type": "input_audio_buffer.clear"}')
+            while (event := json.loads(connection.recv(timeout=PATIENCE)))["type"] == "error":
+                codes.append(event["error"]["code"])
+        assert event["type"] == "input_audio_buffer.cleared"
+        assert codes[0] == "internal_error"
+
+
 @pytest.mark.parametrize(
     ("input_", "param"),
     [
-        ({"turn_detection": None}, "turn_detection"),
         ({"turn_detection": {"type": "server_vad", "threshold": 0.9}}, "threshold"),
         ({"turn_detection": {"type": "semantic_vad"}}, "server_vad"),
         ({"transcription": {"model": "ark-mini", "prompt": "x"}}, "prompt"),

@@ -1,7 +1,8 @@
 """``/v1/realtime``: OpenAI's events of a transcription session.
 
 Each utterance is one item. Its deltas only ever grow, with what is settled; the text of its
-``completed`` is that of a last look at the whole utterance, and is the one to keep.
+``completed`` is that of a last look at the whole utterance, and is the one to keep. Without turn
+detection all that was said before a commit is one item, which is told then.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class _Conversation:
         self._item: str | None = None
         self._previous: str | None = None
         self._said = ""
+        self._kept: list[str] = []  # what was said since the last commit, if that ends utterances
         self._handlers: dict[str, Callable[[dict[str, Any]], Any]] = {
             "session.update": self._update,
             "input_audio_buffer.append": self._append,
@@ -127,6 +129,9 @@ class _Conversation:
             raise Problem(400, "there is no sound in the buffer", None, code)
         self._stream.finish()
         await self._telling
+        if self._session.pause_ms is None and self._stream is not None:  # it did not fail
+            self._item, self._said = _new_item(), ""
+            await self._complete(self._item, " ".join(filter(None, self._kept)), self._fed)
         await self._drop()
 
     async def _clear(self, _: dict[str, Any]) -> None:
@@ -143,6 +148,7 @@ class _Conversation:
             await asyncio.gather(self._telling, return_exceptions=True)
         self._leave()
         self._telling = None
+        self._kept.clear()
         self._offset, self._fed = self._offset + self._fed, 0.0
 
     def _leave(self) -> None:
@@ -162,36 +168,45 @@ class _Conversation:
             self._leave()  # who does nothing with the news must not keep a place
 
     async def _utterance(self, event: LiveEvent) -> None:
+        final = event.kind == "final"
+        if self._session.pause_ms is None:
+            if final:
+                self._kept.append(event.settled)
+            return
         if self._item is None:
-            self._item, self._said = f"item_{uuid.uuid4().hex[:20]}", ""
+            self._item, self._said = _new_item(), ""
             await self._send(
                 "input_audio_buffer.speech_started",
                 item_id=self._item,
                 audio_start_ms=round((self._offset + event.start) * 1000),
             )
         item = self._item
-        final = event.kind == "final"
-        if final:
-            end = round((self._offset + event.end) * 1000)
-            await self._send("input_audio_buffer.speech_stopped", item_id=item, audio_end_ms=end)
-            before = {"previous_item_id": self._previous}
-            await self._send("input_audio_buffer.committed", item_id=item, **before)
-            content = {"type": "input_audio", "transcript": None}
-            added = {"id": item, "object": "realtime.item", "type": "message", "role": "user",
-                     "status": "completed", "content": [content]}  # fmt: skip
-            await self._send("conversation.item.added", item=added, **before)
-        await self._grow(item, event.settled)
-        if final:
-            await self._send(
-                "conversation.item.input_audio_transcription.completed",
-                item_id=item,
-                content_index=0,
-                transcript=event.settled,
-                usage={"type": "duration", "seconds": round(event.end - event.start, 3)},
-            )
-            done = {**added, "content": [{**content, "transcript": event.settled}]}
-            await self._send("conversation.item.done", item=done, **before)
-            self._previous, self._item = item, None
+        if not final:
+            await self._grow(item, event.settled)
+            return
+        end = round((self._offset + event.end) * 1000)
+        await self._send("input_audio_buffer.speech_stopped", item_id=item, audio_end_ms=end)
+        await self._complete(item, event.settled, event.end - event.start)
+
+    async def _complete(self, item: str, text: str, seconds: float) -> None:
+        """An item is over, and its text will not change."""
+        before = {"previous_item_id": self._previous}
+        await self._send("input_audio_buffer.committed", item_id=item, **before)
+        content = {"type": "input_audio", "transcript": None}
+        added = {"id": item, "object": "realtime.item", "type": "message", "role": "user",
+                 "status": "completed", "content": [content]}  # fmt: skip
+        await self._send("conversation.item.added", item=added, **before)
+        await self._grow(item, text)
+        await self._send(
+            "conversation.item.input_audio_transcription.completed",
+            item_id=item,
+            content_index=0,
+            transcript=text,
+            usage={"type": "duration", "seconds": round(seconds, 3)},
+        )
+        done = {**added, "content": [{**content, "transcript": text}]}
+        await self._send("conversation.item.done", item=done, **before)
+        self._previous, self._item = item, None
 
     async def _grow(self, item: str, settled: str) -> None:
         """What is new; a last look that disagrees is told by ``completed`` alone."""
@@ -207,6 +222,10 @@ class _Conversation:
 
     async def _send(self, kind: str, **values: object) -> None:
         await self._socket.send_text(_message(kind, **values))
+
+
+def _new_item() -> str:
+    return f"item_{uuid.uuid4().hex[:20]}"
 
 
 def _read(text: str | None) -> dict[str, Any]:

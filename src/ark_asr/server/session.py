@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from ark_asr.audio import CutOptions
 from ark_asr.server.host import Host
 from ark_asr.server.problems import Problem, invalid, unsupported
 from ark_asr.server.wanted import check_language
@@ -13,6 +14,7 @@ from ark_asr.types import LiveOptions
 _RATE = 24_000
 _PADDING_MS = 150
 _THRESHOLD = 0.5
+_PAUSE_MS = round(LiveOptions().pause * 1000)
 
 
 class Session:
@@ -24,7 +26,7 @@ class Session:
 
     Attributes:
         rate: Hz of its samples.
-        pause_ms: Silence that ends an utterance.
+        pause_ms: Silence that ends an utterance; ``None``: a commit alone does.
         model: The name it asked for.
     """
 
@@ -32,18 +34,26 @@ class Session:
         self._host = host
         self._id = f"sess_{uuid.uuid4().hex[:20]}"
         self.rate = _RATE
-        self.pause_ms = round(LiveOptions().pause * 1000)
+        self.pause_ms: int | None = _PAUSE_MS
         self.model = model
         self.language: str | None = None
 
     @property
     def options(self) -> LiveOptions:
         """How it is captioned."""
+        if self.pause_ms is None:  # nobody waits for captions: cut as a recording is
+            return LiveOptions(pause=CutOptions().join_pause, step=LiveOptions().max_utterance)
         return LiveOptions(pause=self.pause_ms / 1000)
 
     def record(self) -> dict[str, Any]:
         """As it stands in events."""
         transcription = {"model": self.model, "language": self.language, "prompt": ""}
+        turns = {
+            "type": "server_vad",
+            "threshold": _THRESHOLD,
+            "prefix_padding_ms": _PADDING_MS,
+            "silence_duration_ms": self.pause_ms,
+        }
         return {
             "id": self._id,
             "object": "realtime.transcription_session",
@@ -53,12 +63,7 @@ class Session:
                     "format": {"type": "audio/pcm", "rate": self.rate},
                     "noise_reduction": None,
                     "transcription": transcription,
-                    "turn_detection": {
-                        "type": "server_vad",
-                        "threshold": _THRESHOLD,
-                        "prefix_padding_ms": _PADDING_MS,
-                        "silence_duration_ms": self.pause_ms,
-                    },
+                    "turn_detection": None if self.pause_ms is None else turns,
                 }
             },
             "include": None,
@@ -82,7 +87,9 @@ class Session:
         rate = self._rate(sound.pop("format", None))
         _nothing(f"{where}.noise_reduction", sound.pop("noise_reduction", None))
         model, language = self._transcription(sound.pop("transcription", None))
-        pause = self._pause(sound.pop("turn_detection", {}))
+        pause = self.pause_ms
+        if "turn_detection" in sound:  # what is left out stays as it is; null means something
+            pause = self._pause(sound.pop("turn_detection"))
         _known(where, sound)
         self.rate, self.model, self.language, self.pause_ms = rate, model, language, pause
 
@@ -114,17 +121,17 @@ class Session:
         _known(where, given)
         return model, language
 
-    def _pause(self, value: object) -> int:
+    def _pause(self, value: object) -> int | None:
         where = "session.audio.input.turn_detection"
         if value is None:
-            raise unsupported(where, "must be server_vad; a commit ends an utterance at any time")
+            return None
         given = _object(where, value)
         if given.pop("type", "server_vad") != "server_vad":
-            raise unsupported(where, "only server_vad")
+            raise unsupported(where, "only server_vad, or null: a commit alone ends an utterance")
         for name, fixed in (("threshold", _THRESHOLD), ("prefix_padding_ms", _PADDING_MS)):
             if given.pop(name, fixed) != fixed:
                 raise unsupported(f"{where}.{name}", f"is {fixed} here")
-        pause = given.pop("silence_duration_ms", self.pause_ms)
+        pause = given.pop("silence_duration_ms", self.pause_ms or _PAUSE_MS)
         _known(where, given)
         if not isinstance(pause, int) or not 300 <= pause <= 10_000:
             raise invalid(f"{where}.silence_duration_ms", f"{pause!r}; from 300 to 10000")
