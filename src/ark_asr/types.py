@@ -13,6 +13,8 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ark_asr.kinds import Checked
+
 FloatArray: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
 
@@ -80,8 +82,7 @@ class Hypothesis:
     Attributes:
         token_ids: Ids in the order they were chosen; the stop id is not among them.
         logprobs: Natural-log probability of each of ``token_ids`` among the ids that were allowed.
-        stop: ``end`` (the model ended), ``length`` (the token limit), ``guard`` (what it said made
-            no sense) or ``cancelled``.
+        stop: ``end`` (the model ended), ``length`` (token limit), ``guard`` or ``cancelled``.
         trouble: What a guard said of it, also if the model ended by itself.
         alternatives: The next best of a beam search, best first, if they were asked for.
     """
@@ -215,7 +216,7 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class TranscribeOptions:
+class TranscribeOptions(Checked):
     """How to transcribe; the defaults suit most recordings.
 
     Attributes:
@@ -234,8 +235,7 @@ class TranscribeOptions:
         mend: Try a clip again that a guard has found fault with.
         strict: A clip that stays in trouble is an error.
         words: Give each segment its words, with times and confidence.
-        word_times: Where times come from: ``attention``, which not every layout of a model shows,
-            or ``estimate``, which spreads the words over the sound by their letters.
+        word_times: ``attention``, which not every layout shows, or ``estimate``, by the letters.
         beam_size: Hypotheses followed at once, 1 to 8; ``None`` for 1 (greedy), or what is needed.
         nbest: Readings of each segment, its own text included; more than one needs a beam.
         hotwords: Likely names and terms, perhaps with a weight (``Čapek :2``); they need a beam.
@@ -294,7 +294,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveOptions:
+class LiveOptions(Checked):
     """How to caption sound as it comes in; all times in seconds.
 
     Attributes:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields
 
 from ark_asr.audio.vad import VAD_RATE, WINDOW, Detector, SpeechDetector
 from ark_asr.errors import AudioError, OptionError
+from ark_asr.kinds import Checked
 from ark_asr.types import Audio, FloatArray, Region
 
 
 @dataclass(frozen=True, slots=True)
-class CutOptions:
+class CutOptions(Checked):
     """How speech is found and cut into clips; all times in seconds.
 
     Attributes:
@@ -39,6 +40,7 @@ class CutOptions:
         Raises:
             OptionError: Names the option.
         """
+        Checked.__post_init__(self)
         for item in fields(self):
             if not 0 <= getattr(self, item.name) < float("inf"):
                 raise OptionError(f"{item.name} must not be negative or infinite")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, TypeAlias, runtime_checkable
 
 from ark_asr.errors import OptionError
+from ark_asr.kinds import of_kind
 from ark_asr.models.calibration import Head
 from ark_asr.types import Audio, FloatArray, Hypothesis, IntArray, Prompt
 
@@ -25,8 +26,7 @@ def check_threads(threads: int | None) -> None:
     """
     if threads is None:
         return
-    if not isinstance(threads, int):
-        raise OptionError(f"threads is {threads!r}; it must be a whole number")
+    of_kind("threads", threads, int)
     if not 1 <= threads <= _MOST_THREADS:
         raise OptionError(f"threads is {threads}; it must be 1 to {_MOST_THREADS}")
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ark_asr.audio import Source, open_audio, readable_again
 from ark_asr.errors import OptionError
+from ark_asr.pipeline.options import check_options
 from ark_asr.pipeline.recognizer import Recognizer
 from ark_asr.pipeline.speakers import letter
 from ark_asr.types import Progress, Segment, Timings, TranscribeOptions, Transcript
@@ -41,6 +42,7 @@ def transcribe_channels(
         OptionError: It cannot be read several times, or has only one channel.
         AudioError: The sound cannot be used.
     """
+    check_options(options)
     if not readable_again(source):
         raise OptionError("a pipe can be read only once; channels need a file")
     with open_audio(

@@ -22,6 +22,7 @@ from ark_asr.audio.feeds import audible, fault
 from ark_asr.decoding.text import clean
 from ark_asr.engines.base import AnyEngine
 from ark_asr.errors import AudioError, OptionError
+from ark_asr.kinds import of_kind
 from ark_asr.models.calibration import Calibration
 from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.options import check_options
@@ -238,9 +239,10 @@ def check_live_options(options: LiveOptions) -> None:
     Raises:
         OptionError: Names the option.
     """
+    of_kind("options", options, LiveOptions)
     for item in fields(options):
         value = getattr(options, item.name)
-        if not isinstance(value, int | float) or not 0 < value < math.inf:
+        if not 0 < value < math.inf:
             raise OptionError(f"{item.name} is {value!r}; it must be a positive number of seconds")
     if options.share > 1:
         raise OptionError(f"share is {options.share}; it is a part of the time, at most 1")

@@ -12,8 +12,9 @@ from typing import Self
 
 from ark_asr.audio import Source
 from ark_asr.engines import open_model
-from ark_asr.engines.base import AnyEngine, closed
+from ark_asr.engines.base import AnyEngine, check_threads, closed
 from ark_asr.errors import ArkError, OptionError
+from ark_asr.kinds import of_kind
 from ark_asr.models.calibration import Calibration
 from ark_asr.models.store import resolve
 from ark_asr.models.tokenizer import TextCodec
@@ -53,7 +54,8 @@ def load(
     Raises:
         ModelNotFoundError: There is no such model.
         ModelFormatError: A file of it is damaged, or it is not for this engine.
-        OptionError: There is no such engine, or ``threads`` is below 1.
+        OptionError: There is no such engine, ``threads`` is not 1 to 1,024, or one of them is of
+            another type.
         MissingExtraError: The engine is not installed.
     """
     return Recognizer.load(model, engine=engine, threads=threads)
@@ -97,6 +99,9 @@ class Recognizer:
         threads: int | None = None,
     ) -> Recognizer:
         """See `ark_asr.load`."""
+        of_kind("model", model, str | os.PathLike[str] | None)
+        of_kind("engine", engine, str | None)
+        check_threads(threads)
         found = resolve(model)
         calibration = Calibration.load(found.path)
         return cls(*open_model(found, engine, threads), found.name, found.path, calibration)
@@ -205,10 +210,11 @@ class Recognizer:
         """
         check_options(options)
         self._check_open()
-        if not batch_seconds > 0:
+        if not of_kind("batch_seconds", batch_seconds, float) > 0:
             raise OptionError(f"batch_seconds is {batch_seconds}; it must be positive")
 
         def open_run(task: Task) -> Run:
+            of_kind("task", task, Task)
             return self._run(
                 task.source, replace(options, begin=task.begin, end=task.end), None, None
             )

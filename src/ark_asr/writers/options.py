@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 
 from ark_asr.errors import OptionError
+from ark_asr.kinds import Checked, shown
 
 
 @dataclass(frozen=True, slots=True)
-class SubtitleOptions:
+class SubtitleOptions(Checked):
     """Line rules of srt, vtt and lrc.
 
     Widths are counted in columns: a wide East Asian character takes two, a combining mark none.
@@ -36,6 +37,7 @@ class SubtitleOptions:
     karaoke: bool = False
 
     def __post_init__(self) -> None:
+        Checked.__post_init__(self)
         self._at_least("max_line_width", 10)
         self._at_least("max_line_count", 1)
         self._at_least("min_cue_duration", 0)
@@ -51,12 +53,12 @@ class SubtitleOptions:
 
     def _at_least(self, name: str, least: float) -> None:
         value = getattr(self, name)
-        if not (math.isfinite(value) and value >= least):
-            raise OptionError(f"{name} is {value:g}; it must be {least:g} or more")
+        if not least <= value < math.inf:
+            raise OptionError(f"{name} is {shown(value)}; it must be {least:g} or more")
 
 
 @dataclass(frozen=True, slots=True)
-class DocumentOptions:
+class DocumentOptions(Checked):
     """Layout of md and docx.
 
     Attributes:
