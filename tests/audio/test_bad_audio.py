@@ -8,13 +8,20 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
 from ark_asr.audio import load_audio, open_audio
-from ark_asr.errors import AudioDecodeError, AudioError, AudioNotFoundError, AudioWarning
+from ark_asr.errors import (
+    AudioDecodeError,
+    AudioError,
+    AudioNotFoundError,
+    AudioWarning,
+    OptionError,
+)
 from ark_asr.types import Audio
 
 
@@ -132,16 +139,104 @@ def test_times_that_make_no_sense(options, words, wav):
 def test_arrays_that_make_no_sense():
     assert "source_rate is missing" in refused(np.zeros(10))
     large = np.array([[0.0, 1e30], [0.0, 0.0]])
-    assert "sample 1 (0.10 s) is far too large" in refused(large, source_rate=10)
-    assert "sample 3 (0.30 s) is not finite" in refused(
-        np.array([0, 0, 0, np.nan, np.inf]), source_rate=10
-    )
-    assert "dimensions" in refused(np.zeros((2, 2, 2)), source_rate=10)
+    assert "sample 1 (0.00 s) is far too large" in refused(large, source_rate=1000)
+    holes = np.array([0.0] * 30 + [np.nan, np.inf])
+    assert "sample 30 (0.03 s) is not finite" in refused(holes, source_rate=1000)
+    assert "dimensions" in refused(np.zeros((2, 2, 2)), source_rate=1000)
     for kind in (bool, complex, np.int64, object):
-        assert "use float" in refused(np.zeros(10, kind), source_rate=10)
-    for rate in (0, -1, 1.5, True):
-        assert "source_rate must be" in refused(np.zeros(10), source_rate=rate)
-        assert "sample_rate must be" in refused(np.zeros(10), source_rate=1, sample_rate=rate)
+        assert "use float" in refused(np.zeros(10, kind), source_rate=1000)
+
+
+NO_RATES = [
+    *(0, -1, 1, 16, 999, 768_001, 10**30, 10**5000, 1.5, 44.1, 16_000.5, float("nan")),
+    *(float("inf"), np.int32(16), np.float64(1e300), True, "16000", [16_000], b"1"),
+]
+
+
+@pytest.mark.parametrize("rate", NO_RATES, ids=lambda rate: f"{type(rate).__name__}")
+def test_rates_that_no_sound_has_are_refused_before_any_work(rate):
+    sound = np.zeros(1_000, np.float32)
+    wanted = "it must be a whole number of Hz, 1,000 to 768,000"
+    lines = [
+        refused(sound, source_rate=rate),
+        refused(sound, source_rate=16_000, sample_rate=rate),
+        refused(Audio(sound, rate)),
+    ]
+    for line, name in zip(lines, ("source_rate is ", "sample_rate is ", "Audio: "), strict=True):
+        assert line.startswith(name)
+        assert wanted in line
+
+
+def test_who_means_kilohertz_is_told_what_to_write():
+    for rate, hint in ((16, "for 16 kHz write 16000"), (44.1, "for 44.1 kHz write 44100")):
+        assert refused(np.zeros(10), source_rate=rate).endswith(f"; {hint}")
+    for rate in (0, -16, 999, 2_000_000, 16_000.5):
+        assert "kHz" not in refused(np.zeros(10), source_rate=rate)
+
+
+@pytest.mark.parametrize("rate", [8_000.0, np.int32(8_000), np.uint16(8_000), np.float32(8_000)])
+def test_a_rate_may_be_written_as_any_whole_number(rate):
+    sound = np.sin(np.arange(800, dtype=np.float32))
+    wanted = load_audio(sound, source_rate=8_000).samples
+    for source, given in ((sound, {"source_rate": rate}), (Audio(sound, rate), {})):
+        assert np.array_equal(load_audio(source, **given).samples, wanted)
+        assert load_audio(source, **given, sample_rate=rate).sample_rate == 8_000
+
+
+def test_files_that_claim_such_a_rate_are_refused_too(wav):
+    assert refused(wav(np.zeros(100), rate=16)) == (
+        "bytes: claims a rate of 16 Hz; that of sound is 1,000 to 768,000"
+    )
+    assert "claims a rate of 2,000,000 Hz" in refused(wav(np.zeros(100), rate=2_000_000))
+    with open_audio(wav(np.zeros(1_000), rate=1_000)) as sound:
+        assert sound.duration == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"samples": [0.0]}, "Audio: its samples are no numpy array, but list"),
+        ({"start": float("nan")}, "Audio: its start is nan s; no recording has that second"),
+        ({"start": -1e300}, "Audio: its start is -1e+300 s"),
+        ({"start": "1"}, "Audio: its start is '1'; it must be a number"),
+    ],
+)
+def test_records_of_sound_that_make_no_sense(change, words):
+    whole = {"samples": np.zeros(100, np.float32), "sample_rate": 16_000}
+    assert words in refused(Audio(**whole | change), (AudioError, OptionError))
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        (
+            "https://example.org/a.ogg?x=1&y=2",
+            "download it first, or pipe it: curl -s 'https://example.org/a.ogg?x=1&y=2' |",
+        ),
+        (Path("http://h/a.ogg"), "pipe it: curl -s http://h/a.ogg | ark-asr transcribe -"),
+        ("HTTP://h/a", "pipe it: curl -s HTTP://h/a | ark-asr transcribe -"),
+        ("s3://b/a.wav", "is an address, and addresses are not fetched; download it first and"),
+        ("file:///tmp/no%20file.wav", "is an address; give the path of the file: /tmp/no file.wav"),
+        ("FILE://localhost/tmp/no%0A.wav", "give the path of the file: /tmp/no\\n.wav"),
+        ("file://no.wav", "is an address; give the path of the file"),
+        ("talk: one/a.wav", "talk: one/a.wav: no such file"),
+        ("a:/b.wav", "a:/b.wav: no such file"),
+        ("notes:/b.wav", "notes:/b.wav: no such file"),
+    ],
+)
+def test_addresses_are_told_from_files_that_are_missing(source, line):
+    found = refused(source, AudioNotFoundError)
+    assert found.startswith(f"{os.fspath(source)}: ")
+    assert line in found
+    assert ("no such file" in found) == ("no such file" in line)
+
+
+def test_a_folder_may_be_called_as_an_address_is(tmp_path, monkeypatch, wav):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "https:").mkdir()
+    (tmp_path / "https:" / "a.wav").write_bytes(wav(np.zeros(1_600)))
+    with open_audio("https://a.wav") as sound:
+        assert sound.duration == 0.1
 
 
 def test_a_rate_for_what_names_its_own_is_refused(tmp_path, wav):

@@ -66,6 +66,23 @@ def test_a_channel_that_is_not_there(encode):
             open_audio(source, source_rate=rate, channel=1)
 
 
+def test_what_is_wrong_with_another_channel_does_not_matter(encode):
+    sound = sines(2)
+    whole = sound[0].copy()
+    sound[1, 5] = np.nan
+    for source, rate in (
+        (sound, RATE),
+        (sound.T, RATE),
+        (Audio(sound, RATE), None),
+        (encode(sound, RATE, "wav", "pcm_f32le"), None),
+    ):
+        found = load_audio(source, source_rate=rate, channel=0)
+        np.testing.assert_array_equal(found.samples, whole)
+    for channel in (1, None):
+        with pytest.raises(AudioError, match=r"sample 5 \(0.00 s\) is not finite"):
+            open_audio(sound, source_rate=RATE, channel=channel)
+
+
 @pytest.mark.parametrize("channel", [-1, 0.5, True, "left"])
 def test_what_is_no_number_of_a_channel(channel):
     with pytest.raises(AudioError, match="whole number, 0 for the first"):

@@ -69,14 +69,18 @@ def test_a_recording_that_is_not_there_becomes_a_row(program, store, tmp_path):
     wav(tmp_path / "5.wav", 5)
     store.pipe_file("/a/5.wav", (tmp_path / "5.wav").read_bytes())
     store.pipe_file("/a/bad.wav", b"RIFF, but no more")
-    lines = [{"audio": name} for name in ("none.wav", "5.wav", "memory://a/5.wav", "bad.wav")]
+    lines = [
+        {"audio": name}
+        for name in ("none.wav", "5.wav", "memory://a/5.wav", "bad.wav", "huh://a/5.wav")
+    ]
     store.pipe_file("/a/in.jsonl", "\n".join(map(json.dumps, lines)).encode())
     result = program("-i", "memory://a/in.jsonl", "-o", tmp_path / "o")
     assert result.exit_code == 1
     rows = read_jsonl(tmp_path / "o")
-    assert [row["pred_text"] for row in rows] == ["", words(5), words(5), ""]
+    assert [row["pred_text"] for row in rows] == ["", words(5), words(5), "", ""]
     assert rows[0]["error"] == "memory://a/none.wav: no such file"
     assert rows[3]["error"].startswith("memory://a/bad.wav: ")
+    assert rows[4]["error"] == "huh://a/5.wav: cannot be read (Protocol not known: huh)"
 
 
 def test_folders_patterns_and_tables(store, remote, tmp_path):

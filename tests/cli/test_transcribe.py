@@ -301,6 +301,19 @@ def test_resume_needs_a_place_and_a_file(program, one, tmp_path):
     assert "--resume needs files" in result.stderr
 
 
+def test_an_address_is_not_fetched_and_the_next_recording_is_done(program, one):
+    url = "https://example.org/a.ogg?x=1&y=2"
+    result = program(url, "file:///tmp/no.wav", one, "-q", "--no-vad", says=["hello"])
+    assert result.exit_code == 2
+    assert result.stdout.endswith("hello\n")
+    first, second = result.stderr.splitlines()
+    assert first.startswith(f"ark-asr: {url}: is an address, and addresses are not fetched; ")
+    assert first.endswith(f"download it first, or pipe it: curl -s '{url}' | ark-asr transcribe -")
+    assert second == (
+        "ark-asr: file:///tmp/no.wav: is an address; give the path of the file: /tmp/no.wav"
+    )
+
+
 def test_of_a_recording_that_cannot_be_used_nothing_is_noted(program, one, tmp_path):
     out = tmp_path / "out"
     result = program(tmp_path / "no.wav", "--resume", "-o", out)

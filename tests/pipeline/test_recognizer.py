@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ark_asr import OptionError, Recognizer, TranscribeOptions
+from ark_asr import LiveOptions, OptionError, Recognizer, Task, TranscribeOptions
 from ark_asr.engines.scripted import ScriptedEngine
 from ark_asr.errors import AudioError
 from ark_asr.models.tokenizer import INSTRUCTION, USER, Tokenizer
+from ark_asr.pipeline import transcribe_channels
 
 RATE = 16_000
 WHOLE = TranscribeOptions(vad=False)
@@ -240,6 +241,37 @@ def test_a_very_short_sound_is_not_an_error(make):
 def test_senseless_options_are_refused(make, change, message):
     with pytest.raises(OptionError, match=message):
         run(make("x")[0], 2, replace(WHOLE, **change))
+
+
+@pytest.mark.parametrize("options", [{"begin": 1}, None, LiveOptions()])
+def test_what_is_no_options_is_refused(make, options):
+    recognizer, _ = make("x")
+    recording = noise(2)
+    for use in (
+        lambda: recognizer.transcribe(recording, options, source_rate=RATE),
+        lambda: recognizer.stream(recording, options, source_rate=RATE),
+        lambda: recognizer.transcribe_many([], options),
+        lambda: recognizer.live(transcribe=options),
+        lambda: recognizer.scribe(options),
+        lambda: transcribe_channels(recognizer, recording, options, source_rate=RATE),
+    ):
+        with pytest.raises(OptionError, match=r"^options is .*; it must be of the type Transcribe"):
+            use()
+    with pytest.raises(OptionError, match=r"^options is .*; it must be of the type LiveOptions"):
+        recognizer.live(TranscribeOptions())
+
+
+def test_tasks_that_are_none_are_refused_one_by_one(make):
+    recognizer, _ = make("x")
+    wrong = ["a.wav", Task("a.wav", begin="1"), Task("a.wav", end=True)]
+    found = [str(one) for many in recognizer.transcribe_many(wrong) for one in many]
+    assert found == [
+        "task is 'a.wav'; it must be of the type Task",
+        "begin is '1'; it must be a number or None",
+        "end is True; it must be a number or None",
+    ]
+    with pytest.raises(OptionError, match="batch_seconds is '1'; it must be a number"):
+        recognizer.transcribe_many([], batch_seconds="1")
 
 
 def test_the_sounds_own_errors_come_through_also_when_streaming(make):

@@ -17,10 +17,10 @@ import numpy as np
 import soxr
 
 from ark_asr.audio.decode import SAMPLE_RATE, open_audio
-from ark_asr.audio.feeds import to_float
+from ark_asr.audio.feeds import hertz, to_float
 from ark_asr.audio.sniff import describes_itself
 from ark_asr.audio.sources import Source
-from ark_asr.errors import AudioError, OptionError
+from ark_asr.errors import AudioError
 from ark_asr.types import FloatArray
 
 BLOCK_SECONDS = 0.1
@@ -62,11 +62,10 @@ def pcm_blocks(pipe: BinaryIO, rate: int) -> Iterator[FloatArray]:
         rate: Hz.
 
     Raises:
-        OptionError: The rate makes no sense.
-        AudioError: It is a recording with a header, which would be heard as noise or as nothing.
+        AudioError: The rate makes no sense; or it is a recording with a header, which would be
+            heard as noise or as nothing.
     """
-    if not 1_000 <= rate <= 768_000:
-        raise OptionError(f"a rate of {rate} Hz; it must be between 1,000 and 768,000")
+    rate = hertz("rate", rate)
     resample = resampler(rate)
     # Below the buffer, which would wait for whole blocks, and whose lock a thread that still waits
     # for sound would hold while the program ends.

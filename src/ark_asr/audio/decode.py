@@ -16,11 +16,12 @@ from typing import Self
 import numpy as np
 import soxr
 
-from ark_asr.audio.feeds import ArrayFeed, Feed
+from ark_asr.audio.feeds import ArrayFeed, Feed, hertz
 from ark_asr.audio.media import MediaFeed
 from ark_asr.audio.sources import Source, name_of, open_input
 from ark_asr.audio.tracks import check_only_track, check_track
 from ark_asr.errors import AudioError, AudioWarning
+from ark_asr.kinds import of_kind
 from ark_asr.types import Audio, FloatArray
 
 SAMPLE_RATE = 16_000
@@ -64,12 +65,12 @@ def open_audio(
         AudioError: No audio stream, no samples, a directory, not permitted, begin or end make no
             sense, no such track or channel, or samples that are not finite. All are one line that
             names the source.
-        OptionError: ``track`` can be no number of a track.
+        OptionError: ``track`` can be no number of a track, or ``begin`` or ``end`` is no number.
     """
     _check_times(name_of(source), begin, end)
-    _check_rate("sample_rate", sample_rate)
+    sample_rate = hertz("sample_rate", sample_rate)
     if source_rate is not None:
-        _check_rate("source_rate", source_rate)
+        source_rate = hertz("source_rate", source_rate)
     _check_channel(channel)
     check_track(track)
     feed, name, start = _open_feed(source, source_rate, channel, track)
@@ -257,13 +258,11 @@ def _open_feed(
     source: Source, source_rate: int | None, channel: int | None, track: int | None
 ) -> tuple[Feed, str, float]:
     if isinstance(source, Audio):
-        if source_rate is not None and source_rate != source.sample_rate:
-            raise AudioError(
-                f"Audio: its rate is {source.sample_rate} Hz; leave source_rate ({source_rate}) out"
-            )
+        rate = _rate_of(source)
+        if source_rate is not None and source_rate != rate:
+            raise AudioError(f"Audio: its rate is {rate} Hz; leave source_rate ({source_rate}) out")
         check_only_track("Audio", track)
-        feed = ArrayFeed(source.samples, source.sample_rate, "Audio", channel)
-        return feed, "Audio", source.start
+        return ArrayFeed(source.samples, rate, "Audio", channel), "Audio", source.start
     if isinstance(source, np.ndarray):
         if source_rate is None:
             raise AudioError("array: source_rate is missing; say how many samples a second has")
@@ -277,19 +276,26 @@ def _open_feed(
         raise
 
 
+def _rate_of(audio: Audio) -> int:
+    if not isinstance(audio.samples, np.ndarray):
+        raise AudioError(
+            f"Audio: its samples are no numpy array, but {type(audio.samples).__name__}"
+        )
+    of_kind("Audio: its start", audio.start, float)
+    if not abs(audio.start) <= _EVER:  # nor is it nan
+        raise AudioError(f"Audio: its start is {audio.start:g} s; no recording has that second")
+    return hertz("Audio: its sample_rate", audio.sample_rate)
+
+
 def _check_channel(channel: int | None) -> None:
     number = isinstance(channel, int) and not isinstance(channel, bool)
     if channel is not None and not (number and channel >= 0):
         raise AudioError(f"channel is {channel!r}; it must be a whole number, 0 for the first")
 
 
-def _check_rate(what: str, rate: int) -> None:
-    if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or rate <= 0:
-        raise AudioError(f"{what} must be a positive whole number of Hz, not {rate!r}")
-
-
 def _check_times(name: str, begin: float | None, end: float | None) -> None:
     for what, value in (("begin", begin), ("end", end)):
+        of_kind(what, value, float | None)
         if value is not None and not math.isfinite(value):
             raise AudioError(f"{name}: {what} is {value}; it must be a finite number of seconds")
         if value is not None and value < 0:

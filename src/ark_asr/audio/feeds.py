@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ark_asr.errors import AudioError
+from ark_asr.kinds import shown
 from ark_asr.types import FloatArray
 
 _PIECE = 1 << 20
@@ -21,6 +22,8 @@ _PIECE = 1 << 20
 _ARRAY_TYPES = (np.uint8, np.int16, np.int32)
 # Louder cannot be meant: the power of such sound does not fit into a float32.
 _LOUDEST = np.float64(1e15)
+# Below, nothing of speech is left, and a short recording would claim to last for days.
+_LOWEST_RATE, _HIGHEST_RATE = 1_000, 768_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +98,42 @@ def to_mono(channels: FloatArray) -> FloatArray:
     return np.asarray(channels.mean(axis=0), np.float32)
 
 
+def hertz(what: str, rate: object) -> int:
+    """A sample rate, whatever it is written as: 16000, 16000.0 or a number of numpy's.
+
+    Args:
+        what: What the user calls it.
+        rate: Hz.
+
+    Raises:
+        AudioError: It is no whole number, or no sound has such a rate.
+    """
+    number = rate.item() if isinstance(rate, np.generic) else rate
+    hint = ""
+    if isinstance(number, int | float) and not isinstance(number, bool):
+        if _LOWEST_RATE <= number <= _HIGHEST_RATE and number == int(number):
+            return int(number)
+        if _LOWEST_RATE <= number * 1000 <= _HIGHEST_RATE:
+            hint = f"; for {number:g} kHz write {round(number * 1000)}"
+    raise AudioError(
+        f"{what} is {shown(number)}; it must be a whole number of Hz, "
+        f"{_LOWEST_RATE:,} to {_HIGHEST_RATE:,}{hint}"
+    )
+
+
+def check_claimed(name: str, rate: int) -> None:
+    """Whether sound can have the rate that a file claims.
+
+    Raises:
+        AudioError: It cannot.
+    """
+    if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
+        raise AudioError(
+            f"{name}: claims a rate of {rate:,} Hz; that of sound is {_LOWEST_RATE:,} to "
+            f"{_HIGHEST_RATE:,}"
+        )
+
+
 def check_channel(name: str, channel: int | None, channels: int) -> None:
     """Whether there is that channel.
 
@@ -136,6 +175,9 @@ class ArrayFeed:
         self.duration: float | None = self._channels.shape[1] / rate
         self.notes: tuple[str, ...] = ()
         self.warnings: list[str] = []
+        check_channel(name, channel, self.channels)
+        if channel is not None:
+            self._channels = self._channels[channel : channel + 1]
         for start, piece in self._pieces(0):
             if not (good := audible(piece).all(axis=0)).all():
                 at = int(good.argmin())
@@ -143,9 +185,6 @@ class ArrayFeed:
                 raise AudioError(
                     f"{name}: sample {bad} ({bad / rate:.2f} s) is {fault(piece[:, at])}"
                 )
-        check_channel(name, channel, self.channels)
-        if channel is not None:
-            self._channels = self._channels[channel : channel + 1]
 
     def _pieces(self, first: int) -> Iterator[tuple[int, NDArray[np.generic]]]:
         step = _PIECE

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from ark_asr.audio.container import open_container
 from ark_asr.audio.damage import DamageLog, LostFrames
-from ark_asr.audio.feeds import Chunk, audible, check_channel, fault, to_float, to_mono
+from ark_asr.audio.feeds import (
+    Chunk,
+    audible,
+    check_channel,
+    check_claimed,
+    fault,
+    to_float,
+    to_mono,
+)
 from ark_asr.audio.joined import is_joined
 from ark_asr.audio.sources import Input
 from ark_asr.audio.tracks import choice, find_track
@@ -78,7 +86,7 @@ class MediaFeed:
 
     Raises:
         AudioDecodeError: Nothing can be decoded.
-        AudioError: No audio stream, or no such track or channel.
+        AudioError: No audio stream, no such track or channel, or no rate that sound can have.
     """
 
     def __init__(self, source: Input, channel: int | None = None, track: int | None = None) -> None:
@@ -98,6 +106,7 @@ class MediaFeed:
             self._head = self._first_frames(self._frames)
             check_channel(source.name, channel, self.channels)
             self.rate = self._head[0].rate
+            check_claimed(source.name, self.rate)
             self._zero = self._find_zero()
             self.duration = self._length()
         except BaseException:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import re
+import shlex
 import shutil
 import stat
 import sys
@@ -19,11 +21,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias, cast
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ark_asr.errors import AudioError, AudioNotFoundError
+from ark_asr.errors import AudioError, AudioNotFoundError, printable
 from ark_asr.types import Audio
 
 
@@ -42,6 +45,9 @@ Source: TypeAlias = (
 RAW_SUFFIXES = frozenset({".raw", ".pcm"})
 RAW_RATE = 16_000
 _HEAD = 12
+# A Path of an address has lost one of the slashes.
+_CURL = ("http", "https", "ftp")
+_ADDRESS = re.compile(r"(https?|ftp|file|[a-z][a-z0-9+.-]+(?=://)):/", re.IGNORECASE)
 _MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
 # RIFF/RF64, Ogg, FLAC, MP3 with tags, Matroska/WebM, AIFF, AU, AMR: sound that names its own rate.
 _MAGIC = (b"RIFF", b"RF64", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3", b"FORM", b".snd", b"#!AMR")
@@ -126,7 +132,7 @@ def _from_path(name: str, source_rate: int | None) -> Input:
         mode = path.stat().st_mode
         file = None if stat.S_ISDIR(mode) else path.open("rb")
     except FileNotFoundError:
-        raise AudioNotFoundError(f"{name}: no such file") from None
+        raise AudioNotFoundError(f"{name}: {_why_missing(name)}") from None
     except PermissionError:
         raise AudioError(f"{name}: not permitted to read it") from None
     except OSError as error:
@@ -152,11 +158,32 @@ def _from_path(name: str, source_rate: int | None) -> Input:
     return found
 
 
+def _why_missing(name: str) -> str:
+    """Nobody has such a file; whoever gives an address may expect that it is fetched."""
+    scheme = address[1].lower() if (address := _ADDRESS.match(name)) else ""
+    if scheme == "file":
+        path = printable(
+            unquote(re.sub(r"file:(//[^/]*)?", "", name, count=1, flags=re.IGNORECASE))
+        )
+        return f"is an address; give the path of the file{': ' if path else ''}{path}"
+    if scheme in _CURL:
+        url = re.sub(":/+", "://", name, count=1)
+        pipe = f"curl -s {shlex.quote(url)} | ark-asr transcribe -"
+        return (
+            f"is an address, and addresses are not fetched; download it first, or pipe it: {pipe}"
+        )
+    if scheme:
+        return "is an address, and addresses are not fetched; download it first and give its path"
+    return "no such file"
+
+
 def _from_stream(file: BinaryIO, name: str, source_rate: int | None) -> Input:
     try:
         seekable = _seekable(file)
         if seekable:
             file.seek(0)
+    except AudioError:  # of one that fetches what is first read
+        raise
     except (OSError, ValueError) as error:  # a file that is closed raises the latter
         raise AudioError(f"{name}: cannot be read ({error})") from None
     head = _read(file, name, _HEAD)
