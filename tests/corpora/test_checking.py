@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import wave
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from ark_asr.corpora.checking import KINDS
+from ark_asr.corpora.sound import Encoding, encoding_of
+from films import film
 from listener import wav, write_jsonl
 
 
@@ -75,6 +78,11 @@ def test_what_is_wrong_with_sound(data, tmp_path):
     flags = [word for kind in allowed for word in ("--allow", kind)]
     assert found(data("check", source, *flags)) == [(8, "silent"), (9, "silent")]
     assert data("check", source, *flags, "--allow", "silent").exit_code == 0
+
+
+def test_a_film_is_stored_as_the_track_that_is_heard_of_it():
+    unheard = film().replace(b"A_FLAC", b"A_NONE", 1)  # no decoder for the first track
+    assert encoding_of(io.BytesIO(unheard)) == Encoding("matroska", "flac", 16_000, 1)
 
 
 def test_the_same_sound_in_another_container_is_a_duplicate(data, tmp_path):

@@ -48,7 +48,7 @@ def find_track(container: InputContainer, name: str, track: int | None) -> Audio
             first that can be decoded where that one cannot.
 
     Raises:
-        AudioDecodeError: There is no decoder for the track that was asked for.
+        AudioDecodeError: There is no decoder for the track that was asked for, or for any.
         AudioError: No audio stream, or none of that number; names those that there are.
     """
     streams = container.streams.audio
@@ -56,8 +56,10 @@ def find_track(container: InputContainer, name: str, track: int | None) -> Audio
         raise AudioError(f"{name}: has no audio stream")
     if track is None:
         best = cast("AudioStream | None", container.streams.best("audio"))
-        able = next(filter(_decodable, streams), streams[0])
-        return best if best is not None and _decodable(best) else able
+        able = [stream for stream in streams if _decodable(stream)]
+        if not able:  # releases of PyAV up to 18.0 would end the process
+            raise AudioDecodeError(f"{name}: nothing in it can be decoded (there is no decoder)")
+        return best if best in able else able[0]
     if track > len(streams):
         named = [f"{number} ({about(stream)})" for number, stream in enumerate(streams, 1)]
         more = len(named) - _MOST_NAMED

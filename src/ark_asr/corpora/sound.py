@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, TypeVar
 
 import numpy as np
-from av.audio.stream import AudioStream
 
 from ark_asr.audio import open_audio
 from ark_asr.audio.container import open_container
 from ark_asr.audio.sources import RAW_RATE, RAW_SUFFIXES
+from ark_asr.audio.tracks import find_track
 from ark_asr.batch.places import recording
 from ark_asr.batch.records import Record
 from ark_asr.errors import AudioError
@@ -99,7 +99,7 @@ def encoding_of(source: str | BinaryIO) -> Encoding:
     else:
         source.seek(0)
     with open_container(source) as container:
-        stream = cast("AudioStream", container.streams.best("audio"))
+        stream = find_track(container, str(source), None)
         name = container.format.name.split(",")[0]
         return Encoding(name, stream.codec_context.name, stream.rate, stream.channels)
 

@@ -78,12 +78,14 @@ class TranscriptionServer:
             with self._opener.open(request, timeout=_PATIENCE) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
+            with error:
+                told = error.read(300).decode(errors="replace")
             if 300 <= error.code < 400:
                 where = error.headers.get("Location")
                 raise ModelError(
                     f"{self.url}: leads to {where}, which is not followed; name that address"
                 ) from None
-            said = f"{self.url}: answered {error.code} {error.read(300).decode(errors='replace')}"
+            said = f"{self.url}: answered {error.code} {told}"
             of_the_recording = 400 <= error.code < 500 and error.code not in _OF_THE_CALLER
             raise (RefusedError if of_the_recording else ModelError)(said) from None
         except (OSError, http.client.HTTPException) as error:

@@ -142,7 +142,8 @@ class ServerTeacher:
                     answer: dict[str, Any] = json.load(reply)
                     return answer
             except urllib.error.HTTPError as error:
-                said = error.read(500).decode(errors="replace").strip()
+                with error:
+                    said = error.read(500).decode(errors="replace").strip()
                 if error.code < 500 or attempt == _ATTEMPTS:
                     raise ModelError(f"{url}: refused with {error.code} ({said})") from None
             except (OSError, ValueError, http.client.HTTPException) as error:
