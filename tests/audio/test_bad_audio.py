@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import socket
@@ -204,6 +205,15 @@ def test_files_that_claim_such_a_rate_are_refused_too(wav):
 def test_records_of_sound_that_make_no_sense(change, words):
     whole = {"samples": np.zeros(100, np.float32), "sample_rate": 16_000}
     assert words in refused(Audio(**whole | change), (AudioError, OptionError))
+
+
+def test_names_that_windows_gives_no_file(monkeypatch):
+    def invalid(_):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(Path, "stat", invalid)
+    assert refused("what?.wav", AudioNotFoundError) == "what?.wav: no such file"
+    assert "addresses are not fetched" in refused("https://h/a.ogg", AudioNotFoundError)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +49,21 @@ def test_all_of_a_batch_elsewhere(program, store, remote, manifest, tmp_path):
     result = program("-i", "memory://out/rows.jsonl", "--audio-root", "memory://set", "-o",
                      tmp_path / "again")  # fmt: skip
     assert (tmp_path / "again").read_bytes() == (tmp_path / "here").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_what_is_put_elsewhere_is_open_no_more(store, tmp_path, monkeypatch):
+    (tmp_path / "part").write_bytes(b"row\n")
+    put = store.put_file
+
+    def looked(path, name):
+        opened = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.exists()]
+        assert Path(path) not in opened  # Windows opens no file a second time that is temporary
+        put(path, name)
+
+    monkeypatch.setattr(type(store), "put_file", lambda _, path, name: looked(path, name))
+    places.join_whole("memory://whole", [str(tmp_path / "part")] * 2)
+    assert store.cat_file("/whole") == b"row\nrow\n"
 
 
 def test_rows_that_are_there_stay_and_are_gone_on_after(program, engine, store, remote):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from ark_asr.cli.outputs import FORMATS, plan_outputs
+from ark_asr.cli.outputs import FORMATS, plan_outputs, put
 from ark_asr.errors import OptionError
 from ark_asr.writers import FORMATS as WRITTEN
 
@@ -37,6 +39,24 @@ def test_two_recordings_never_share_a_file(tmp_path, sources):
         plan_outputs(sources, ["txt"], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("system", "names"),
+    [
+        ("darwin", ("a/Talk.m4a", "b/talk.m4a")),
+        ("darwin", ("a/caf\u00e9.wav", "cafe\u0301.wav")),
+        ("win32", ("a/Talk.m4a", "b/talk.m4a")),
+    ],
+)
+def test_names_that_are_one_file_where_no_case_is_told(tmp_path, monkeypatch, system, names):
+    if sys.platform not in ("darwin", "win32"):
+        assert plan_outputs(names, ["txt"], tmp_path)
+    monkeypatch.setattr(sys, "platform", system)
+    with pytest.raises(OptionError, match="would both be written"):
+        plan_outputs(names, ["txt"], tmp_path)
+    with pytest.raises(OptionError, match="is an input and would be replaced"):
+        plan_outputs([str(tmp_path / "odd.TXT")], ["txt"], tmp_path)
+
+
 def test_a_recording_is_never_replaced(tmp_path):
     recording = tmp_path / "odd.txt"
     with pytest.raises(OptionError, match="is an input and would be replaced"):
@@ -55,6 +75,22 @@ def test_a_folder_that_cannot_become_one_is_found_out_before_the_work(tmp_path):
     for place in ("file", "link"):
         with pytest.raises(OptionError, match=f"{tmp_path / place} is not a folder"):
             plan_outputs(["a.wav"], ["txt"], tmp_path / place / "new" / "one")
+
+
+def test_a_drive_that_is_not_there_is_told(monkeypatch):
+    looks = 100
+
+    def exists(_):
+        nonlocal looks
+        looks -= 1
+        assert looks, "it is looked for, for ever"
+        return False
+
+    place = Path("/new/one").absolute()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", exists)
+        with pytest.raises(OptionError, match="is not there; choose another --output-dir"):
+            plan_outputs(["a.wav"], ["txt"], place)
 
 
 def test_a_folder_of_others_is_found_out_before_the_work(tmp_path, monkeypatch):
@@ -105,3 +141,23 @@ def test_what_it_can():
 
 def test_a_folder_that_does_not_exist_is_fine(tmp_path):
     assert plan_outputs(["a.wav"], ["txt"], tmp_path / "new").folder == Path(tmp_path / "new")
+
+
+def test_a_pipe_of_windows_that_nobody_reads(monkeypatch, tmp_path):
+    with (tmp_path / "out").open("w") as file:
+
+        class Unread:
+            fileno = file.fileno
+
+            def write(self, text):
+                raise OSError(errno.EINVAL, "Invalid argument")
+
+        monkeypatch.setattr(sys, "stdout", Unread())
+        if sys.platform != "win32":
+            with pytest.raises(OSError, match="Invalid argument"):
+                put("text")
+        monkeypatch.setattr(sys, "platform", "win32")
+        with pytest.raises(BrokenPipeError):
+            put("text")
+        file.write("what Python holds back is lost, and no second error")
+    assert (tmp_path / "out").read_bytes() == b""

@@ -85,6 +85,15 @@ def test_what_standard_output_cannot_encode_is_spelled_out(monkeypatch):
     assert written.getvalue() == b"\\u010capek\n"
 
 
+def test_line_ends_of_standard_output_are_those_of_files(monkeypatch):
+    written = io.BytesIO()
+    windows = io.TextIOWrapper(written, "cp1252", newline="\r\n", write_through=True)
+    monkeypatch.setattr(sys, "stdout", windows)
+    monkeypatch.setattr(cli, "app", lambda: sys.stdout.write("start,end\r\ntext\n"))
+    cli.main()
+    assert written.getvalue() == b"start,end\r\ntext\n"
+
+
 def test_converting_a_checkpoint(tmp_path):
     checkpoints.write_checkpoint(tmp_path / "tiny")
     command = ("models", "convert", str(tmp_path / "tiny"), str(tmp_path / "package"))

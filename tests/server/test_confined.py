@@ -19,7 +19,7 @@ from ark_asr.server.problems import Problem
 from programs import started
 from serving import PATIENCE, eventually
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are forked on POSIX")
+pytestmark = pytest.mark.skipif(not forks.FORKS, reason="processes are started anew here")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, or limits of Linux")
 
 
@@ -130,7 +130,9 @@ def test_an_error_nobody_expects_ends_nobody_else_and_tells_nothing_private(
 @linux
 def test_a_decoder_has_no_file_but_its_own_pipe():
     several = [hostile.said(hostile.tell_files) for _ in range(3)]
-    opened = [next(messages).decode().split() for messages in several]
+    # libffi keeps itself open for its trampolines, where it is built so.
+    told = [next(messages).decode().split() for messages in several]
+    opened = [[name for name in files if "/libffi.so" not in name] for files in told]
     for messages in several:
         messages.close()
     assert [len(files) for files in opened] == [1, 1, 1], opened

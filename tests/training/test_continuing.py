@@ -55,6 +55,14 @@ def test_rates_of_the_recipe_go_before_those_of_the_checkpoint(finished):
     assert any(optimiser.state for optimiser in run.optimisers)  # what was learnt of them stays
 
 
+def test_processes_for_data_where_nothing_can_be_forked(material, tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "fork")  # as on Windows
+    path = tones.recipe(material, tmp_path / "run", steps=2, workers=1)
+    with pytest.raises(OptionError, match=r"data\.workers is 1, but .* set it to 0"):
+        supervised.main(path)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [

@@ -8,6 +8,7 @@ temporary file.
 
 from __future__ import annotations
 
+import errno
 import inspect
 import io
 import os
@@ -136,6 +137,8 @@ def _from_path(name: str, source_rate: int | None) -> Input:
     except PermissionError:
         raise AudioError(f"{name}: not permitted to read it") from None
     except OSError as error:
+        if error.errno == errno.EINVAL:  # Windows has no file of such a name, as "a?b" or "https:"
+            raise AudioNotFoundError(f"{name}: {_why_missing(name)}") from None
         raise AudioError(f"{name}: cannot be read ({error.strerror or error})") from None
     except ValueError:  # a null byte in the name
         raise AudioNotFoundError(f"{name!r}: no such file") from None

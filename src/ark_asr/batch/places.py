@@ -170,12 +170,13 @@ def join_whole(path: str, parts: list[str]) -> None:
         OptionError: One cannot be read, or it cannot be written.
     """
     if is_remote(path):
-        with tempfile.NamedTemporaryFile() as whole:
-            _pour(parts, whole.file)
-            whole.flush()
+        with tempfile.TemporaryDirectory() as folder:
+            whole = Path(folder, "whole")
+            with whole.open("wb") as file:
+                _pour(parts, file)
             system, name = reach(path)
-            with _named(path, "written"):
-                system.put_file(whole.name, name)
+            with _named(path, "written"):  # closed: on Windows nobody can read it else
+                system.put_file(str(whole), name)
         return
     target = Path(path)
     near = target.with_name(f".{target.name}.{os.getpid()}.part")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,13 +127,25 @@ def _stem(source: str) -> str:
 
 
 def put(content: str | bytes) -> None:
-    """Print on standard output, at once and as it is."""
-    if isinstance(content, bytes):
+    """Print on standard output, at once and as it is.
+
+    Raises:
+        BrokenPipeError: Nobody reads any more.
+    """
+    try:
+        if isinstance(content, bytes):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+        else:
+            sys.stdout.write(content)
         sys.stdout.flush()
-        sys.stdout.buffer.write(content)
-    else:
-        sys.stdout.write(content)
-    sys.stdout.flush()
+    except OSError as error:
+        if sys.platform != "win32" or error.errno != errno.EINVAL:
+            raise
+        # So Windows calls a pipe that nobody reads. What is held back must not be tried again.
+        with Path(os.devnull).open("wb") as null:
+            os.dup2(null.fileno(), sys.stdout.fileno())
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
 
 
 def plan_outputs(
@@ -191,6 +205,8 @@ def _check_folder(folder: Path) -> None:
     place = folder
     try:
         while not (place.exists() or place.is_symlink()):
+            if place.parent == place:  # a drive of Windows that is not there
+                raise OptionError(f"{place} is not there; choose another --output-dir")
             place = place.parent
         if not place.is_dir():
             raise OptionError(f"{place} is not a folder; choose another --output-dir")
@@ -205,8 +221,8 @@ def _check_files(outputs: Outputs, sources: Sequence[str], inputs: Sequence[str]
     from ark_asr.writers.files import LONGEST_NAME
 
     # Not Path.resolve(), which raises where links lead in a circle.
-    kept = {os.path.realpath(name) for name in (*sources, *inputs) if name != STDIN}
-    taken: dict[Path, str] = {}
+    kept = {_same(os.path.realpath(name)) for name in (*sources, *inputs) if name != STDIN}
+    taken: dict[str, str] = {}
     for source in sources:
         for name in outputs.formats:
             path = outputs.path(source, name)
@@ -214,11 +230,19 @@ def _check_files(outputs: Outputs, sources: Sequence[str], inputs: Sequence[str]
                 raise OptionError(f"{path.name}: the name is too long for a file; rename {source}")
             if path.is_dir():
                 raise OptionError(f"{path} is a folder; choose another --output-dir")
-            if path in taken:
+            if (same := _same(path)) in taken:
                 raise OptionError(
-                    f"{taken[path]} and {source} would both be written to {path}; "
+                    f"{taken[same]} and {source} would both be written to {path}; "
                     "use different folders"
                 )
-            if os.path.realpath(path) in kept:
+            if _same(os.path.realpath(path)) in kept:
                 raise OptionError(f"{path} is an input and would be replaced; use another folder")
-            taken[path] = source
+            taken[same] = source
+
+
+def _same(path: str | Path) -> str:
+    """What is equal for names that mean one file, unless a disk was made otherwise."""
+    name = os.fspath(path)
+    if sys.platform == "darwin":  # neither case nor the way accents are written count
+        return unicodedata.normalize("NFC", name).casefold()
+    return name.lower() if sys.platform == "win32" else name

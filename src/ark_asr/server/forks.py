@@ -21,6 +21,9 @@ from ark_asr.server.problems import Problem
 from ark_asr.server.stem import FAILED, FORK, MESSAGE, live
 
 _Order = TypeVar("_Order")
+# Windows cannot; on macOS the system's libraries may crash in a fork, which is why Python starts
+# processes anew there, too: https://docs.python.org/3/library/multiprocessing.html
+FORKS = sys.platform not in ("darwin", "win32")
 _PATIENCE = 10.0  # seconds for the stem to end, of which it needs a hundredth
 
 
@@ -68,7 +71,7 @@ def _begun() -> tuple[Connection, Child]:
     ours, theirs = multiprocessing.Pipe()
     try:
         with theirs:
-            return ours, _spawned(theirs) if sys.platform == "win32" else _forks.child(ours, theirs)
+            return ours, _forks.child(ours, theirs) if FORKS else _spawned(theirs)
     except BaseException:
         ours.close()
         raise
@@ -76,7 +79,7 @@ def _begun() -> tuple[Connection, Child]:
 
 def warm_up() -> None:
     """Have ready what can be: the first upload need not wait."""
-    if sys.platform != "win32":
+    if FORKS:
         _forks.stem()
 
 
@@ -222,8 +225,14 @@ class _Spawned:
         self._process.join()
 
 
+def _live_alone(pipe: Connection) -> None:
+    # As in the stem: running requests may finish after Ctrl-C, and need this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    live(pipe)
+
+
 def _spawned(theirs: Connection) -> Child:
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=live, args=(theirs,), daemon=True)
+    process = context.Process(target=_live_alone, args=(theirs,), daemon=True)
     process.start()
     return _Spawned(process)

@@ -113,6 +113,11 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool, distil: bool =
         torch.set_num_threads(config.threads)
     if distil and config.scale.shard:
         raise OptionError("scale.shard is not for distillation: rollouts need the whole model")
+    if config.data.workers and not hasattr(os, "fork"):
+        raise OptionError(
+            f"data.workers is {config.data.workers}, but this system cannot fork processes; set it "
+            "to 0"
+        )
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
