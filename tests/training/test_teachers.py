@@ -105,6 +105,12 @@ def test_whisper_must_know_the_language(whisper_folder):
         WhisperTeacher.load(whisper_folder, "cpu", "float32", "tlh")
 
 
+def test_a_transformers_that_asks_qwen3_otherwise_is_refused(qwen_folder, monkeypatch):
+    monkeypatch.setattr("transformers.__version__", "5.14.1")
+    with pytest.raises(ModelError, match=r"transformers 5\.14\.1 has no Qwen3ASR.* take a newer"):
+        Qwen3AsrTeacher.load(qwen_folder, "cpu", "float32", "en")
+
+
 @pytest.mark.parametrize("language", ["en", ""])
 def test_qwen3_asr(qwen_folder, language):
     teacher = Qwen3AsrTeacher.load(qwen_folder, "cpu", "float32", language)

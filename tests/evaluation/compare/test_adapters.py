@@ -172,9 +172,13 @@ def test_an_old_transformers_says_what_to_do(stand_in, monkeypatch):
 
     from ark_asr.evaluation.compare.pretrained import Pretrained
 
-    with pytest.raises(ModelError, match="has no TomorrowsModel; pip install --upgrade"):
+    with pytest.raises(ModelError, match="has no TomorrowsModel as it is needed; pip install --up"):
         Pretrained(str(stand_in("whisper")), 1, "fp32", "TomorrowsModel")
     assert not hasattr(transformers, "TomorrowsModel")
+    monkeypatch.setattr(transformers, "__version__", "5.14.1")
+    for name in ("cohere-asr", "parakeet-ctc", "qwen3-asr"):
+        with pytest.raises(ModelError, match=r"transformers 5\.14\.1 has no .*; pip install --up"):
+            open_stand_in(name, stand_in(name))
 
 
 @pytest.mark.parametrize("precision", ["int8", "float32"])

@@ -24,4 +24,5 @@ class CohereAsr(Pretrained):
 
 def load(place: str, threads: int, precision: str) -> CohereAsr:
     """See ``Family``."""
-    return CohereAsr(place, threads, precision, "CohereAsrForConditionalGeneration")
+    # Before 5.23 its log-mel needs librosa.
+    return CohereAsr(place, threads, precision, "CohereAsrForConditionalGeneration", "5.23")

@@ -41,4 +41,5 @@ def load(place: str, threads: int, precision: str) -> Parakeet:
     kind = model_type(place)
     if kind not in _KINDS:
         raise ModelError(f"{place}: is a {kind!r}, not one of {', '.join(_KINDS)}")
-    return Parakeet(place, threads, precision, _KINDS[kind])
+    # Before 5.23 its log-mel needs librosa.
+    return Parakeet(place, threads, precision, _KINDS[kind], "5.23")

@@ -16,22 +16,26 @@ class Pretrained:
         threads: CPU threads.
         precision: ``fp32`` or ``bf16``.
         kind: Name of the model's class in transformers.
+        since: The first release of transformers in which it does what its adapter expects.
 
     Raises:
-        ModelError: The transformers that is installed does not have that class.
+        ModelError: The transformers that is installed is older, or does not have that class.
     """
 
-    def __init__(self, place: str, threads: int, precision: str, kind: str) -> None:
+    def __init__(
+        self, place: str, threads: int, precision: str, kind: str, since: str = "5.10"
+    ) -> None:
         import torch
         import transformers
+        from packaging.version import Version
 
         torch.set_num_threads(threads)
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         found = getattr(transformers, kind, None)
-        if found is None:
+        if found is None or Version(transformers.__version__) < Version(since):
             raise ModelError(
-                f"transformers {transformers.__version__} has no {kind}; "
+                f"transformers {transformers.__version__} has no {kind} as it is needed; "
                 "pip install --upgrade transformers"
             )
         self.precision = precision

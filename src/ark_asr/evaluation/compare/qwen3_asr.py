@@ -20,4 +20,5 @@ class Qwen3Asr(Pretrained):
 
 def load(place: str, threads: int, precision: str) -> Qwen3Asr:
     """See ``Family``."""
-    return Qwen3Asr(place, threads, precision, "Qwen3ASRForConditionalGeneration")
+    # Before 5.15 a language was written into the instruction instead of before the answer.
+    return Qwen3Asr(place, threads, precision, "Qwen3ASRForConditionalGeneration", "5.15")

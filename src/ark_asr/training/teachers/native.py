@@ -10,7 +10,7 @@ import torch
 from ark_asr.errors import MissingExtraError, ModelError, ModelFormatError, ModelNotFoundError
 
 
-def open_model(kind: str, folder: Path, device: str, dtype: str) -> Any:  # noqa: ANN401 - a transformers class
+def open_model(kind: str, folder: Path, device: str, dtype: str, since: str = "5.10") -> Any:  # noqa: ANN401 - a transformers class
     """A model of transformers from a local folder, frozen.
 
     Args:
@@ -18,21 +18,25 @@ def open_model(kind: str, folder: Path, device: str, dtype: str) -> Any:  # noqa
         folder: Where it is; nothing is downloaded, and no code in it is run.
         device: Where it goes.
         dtype: Of its weights.
+        since: The first release of transformers in which it does what the teacher expects.
 
     Raises:
         MissingExtraError: transformers is not installed.
         ModelNotFoundError: There is no such folder.
         ModelFormatError: It holds another kind of model, or a damaged one.
-        ModelError: The installed transformers does not know the class.
+        ModelError: The installed transformers is older, or does not know the class.
     """
     try:
         import transformers
+        from packaging.version import Version
     except ImportError:
         raise MissingExtraError("A teacher from transformers", "transformers") from None
     if not (folder / "config.json").is_file():
         raise ModelNotFoundError(f"{folder / 'config.json'}: no such file; a teacher needs it")
-    if not hasattr(transformers, kind):
-        raise ModelError(f"transformers {transformers.__version__} has no {kind}; take a newer one")
+    is_old = Version(transformers.__version__) < Version(since)
+    if is_old or not hasattr(transformers, kind):
+        here = transformers.__version__
+        raise ModelError(f"transformers {here} has no {kind} as it is needed; take a newer one")
     try:
         model = getattr(transformers, kind).from_pretrained(
             folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False

@@ -58,7 +58,8 @@ class Qwen3AsrTeacher:
         Raises:
             ModelError: A file is missing or not what it must be, or transformers is too old.
         """
-        model = open_model("Qwen3ASRForConditionalGeneration", folder, device, dtype)
+        # Before 5.15 a language was written into the instruction instead of before the answer.
+        model = open_model("Qwen3ASRForConditionalGeneration", folder, device, dtype, "5.15")
         return cls(model, open_part("Qwen3ASRProcessor", folder), folder, language)
 
     def encode(self, text: str) -> list[int]:
