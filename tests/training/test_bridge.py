@@ -157,6 +157,17 @@ def test_a_list_of_likely_ids_is_the_same_answer_less_its_tail():
     assert (short.tail > NEVER / 2).all()
 
 
+def test_an_id_that_no_tokenizer_knows_is_none():
+    """Logits may have more columns than a tokenizer has tokens, and a server lists any of them."""
+    bridge = Bridge(STUDENT, Answers(TEACHER), "cpu")
+    values = torch.tensor([[0.5, 0.3, 0.15]]).log()
+    beyond = len(TEACHER.pieces) + 1 + 4  # "a" is 4
+    target = bridge.bring([Scores(values, torch.tensor([[1, 7, beyond]]))], [[Pair(0, 0)]]).target
+    assert target.known[0].nonzero()[:, 0].tolist() == [1, 6]  # "b" and "c"
+    assert target.logits[0, [1, 6]].exp().tolist() == pytest.approx([0.5, 0.3])
+    assert target.tail.exp().item() == pytest.approx(0.2, rel=1e-5)
+
+
 def test_the_way_back():
     bridge = Bridge(STUDENT, Answers(TEACHER), "cpu")
     assert bridge.to_student.tolist() == [5, 1, 4, -1, 0, -1, 5, 6]

@@ -242,6 +242,21 @@ def test_what_a_person_wrote_or_corrected_is_not_replaced(tmp_path, manifest):
     assert job.output.read_text() == corrected
 
 
+def test_a_server_that_is_asked_too_often_is_asked_again_later(tmp_path, manifest, monkeypatch):
+    paused = []
+    monkeypatch.setattr("ark_asr.training.remote.time.sleep", paused.append)
+    good, busy = (200, {"text": "a light in the window"}), (429, {"error": "slow down"})
+    with answering(busy, busy, good) as (_, url):
+        job = Job(manifest[:1], tmp_path / "l.jsonl", Teacher(url))
+        assert label(job).kept == 1
+    assert paused == [1, 2]
+    monkeypatch.setattr("ark_asr.training.remote._PATIENCE", 0.0)
+    with answering(busy) as (_, url):
+        job = Job(manifest[:1], tmp_path / "m.jsonl", Teacher(url))
+        with pytest.raises(ModelError, match="answered 429"):
+            label(job)
+
+
 def test_a_server_that_fails_stops_the_run_and_one_that_objects_does_not(tmp_path, manifest):
     good = (200, {"text": "a light in the window"})
     with answering((422, {"error": "too long"}), (500, {})) as (_, url):

@@ -146,8 +146,14 @@ class Desk(http.server.BaseHTTPRequestHandler):
             return
         if self.server.failures:
             self.server.failures -= 1
-            self.send_error(503)
+            self.send_response(self.server.failing)
+            self.send_header("Retry-After", self.server.later)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
+        if self.server.hangs and not body["messages"][1:]:  # a text without a token
+            self.server.released.wait(60)
+            self.server.awake = True
         answer = self.server.spoil(self.answer(body))
         data = json.dumps(answer).encode()
         self.send_response(200)
@@ -195,10 +201,13 @@ def desk(ark):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Desk)
     server.teacher, server.asked, server.failures = ark, [], 0
     server.missing, server.elsewhere = 0, ""
+    server.failing, server.later = 503, "soon"
+    server.hangs, server.awake, server.released = False, False, threading.Event()
     server.spoil = lambda answer: answer
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
+    server.released.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -241,6 +250,7 @@ def test_a_server_says_the_likeliest_of_what_its_model_says(desk, ark, tmp_path,
     [
         (lambda answer: answer | {"prompt_logprobs": None}, "has no prompt_logprobs"),
         (lambda answer: {"choices": []}, "has no prompt_logprobs"),
+        (lambda answer: [answer], "has no prompt_logprobs"),
         (lambda answer: answer | {"prompt_logprobs": [{"3": {"logprob": 0.0}}] * 9},
          "not those of"),
     ],
@@ -271,6 +281,37 @@ def test_key_and_sound_do_not_follow_a_server_elsewhere(desk, tmp_path, monkeypa
     with pytest.raises(ModelError, match="refused with 302"):
         teacher.score(SOUNDS[:1], [[1]])
     assert [path for path, _, _ in desk.asked] == ["/v1/chat/completions"]
+
+
+def test_a_server_that_is_asked_too_often_is_asked_again_later(desk, tmp_path, monkeypatch):
+    paused = []
+    monkeypatch.setattr(server_teacher.time, "sleep", paused.append)
+    desk.failing, desk.failures, desk.later = 429, 6, "3"
+    teacher = ask(desk, tmp_path)
+    (scores,) = teacher.score(SOUNDS[:1], [teacher.encode("a")])
+    assert len(scores.logits) == 2
+    assert paused == [3, 3, 3, 4, 8, 16]  # as long as it says, or twice as long as before
+    desk.failures, desk.later = 1, "3600"  # longer than anybody waits
+    with pytest.raises(ModelError, match="refused with 429"):
+        teacher.score(SOUNDS[:1], [teacher.encode("a")])
+    assert len(paused) == 6
+
+
+def test_a_server_that_hangs_holds_up_no_error(desk, tmp_path):
+    desk.hangs = True
+    desk.spoil = lambda answer: {}
+    teacher = ask(desk, tmp_path)
+    with pytest.raises(ModelError, match="has no prompt_logprobs"):
+        teacher.score(SOUNDS[:2], [[], teacher.encode("a")])
+    assert not desk.awake
+
+
+def test_a_server_that_is_too_slow_is_told_as_such(desk, tmp_path, monkeypatch):
+    monkeypatch.setattr(server_teacher, "_FIRST_PAUSE", 0.0)
+    desk.hangs = True
+    teacher = ask(desk, tmp_path, timeout=0.1)
+    with pytest.raises(ModelError, match=r"no answer in 0\.1 s; teacher\.timeout"):
+        teacher.score(SOUNDS[:1], [[]])
 
 
 def test_a_server_that_is_not_there(desk, tmp_path):

@@ -18,11 +18,25 @@ from ark_asr.types import FloatArray
 
 _PATIENCE = 600.0  # seconds for one recording
 _PATH = "/audio/transcriptions"
-_OF_THE_CALLER = frozenset({401, 403, 404, 429})
+_OF_THE_CALLER = frozenset({401, 403, 404})
+TOO_MANY = 429
 
 
 class RefusedError(ModelError):
     """The server refuses this recording; it may take the next."""
+
+
+class BusyError(ModelError):
+    """The server has been asked too often; later it may take the same.
+
+    Args:
+        message: What it said.
+        pause: Seconds for which it asks to be left alone; 0 if it does not say.
+    """
+
+    def __init__(self, message: str, pause: float) -> None:
+        super().__init__(message)
+        self.pause = pause
 
 
 class Stay(urllib.request.HTTPRedirectHandler):
@@ -30,6 +44,12 @@ class Stay(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: object) -> None:
         """Nothing to ask instead; what was answered is told."""
+
+
+def pause_asked(error: urllib.error.HTTPError) -> float:
+    """Seconds that a server asks for in ``Retry-After`` (RFC 9110); 0 without."""
+    told = str(error.headers.get("Retry-After", "")).strip()
+    return float(told) if told.isascii() and told.isdigit() else 0.0
 
 
 class TranscriptionServer:
@@ -67,6 +87,7 @@ class TranscriptionServer:
 
         Raises:
             RefusedError: It refuses the recording.
+            BusyError: It has been asked too often.
             ModelError: It cannot be reached, refuses everything, or answers no JSON.
         """
         body, kind = _form(fields, wav_bytes(samples, rate))
@@ -86,6 +107,8 @@ class TranscriptionServer:
                     f"{self.url}: leads to {where}, which is not followed; name that address"
                 ) from None
             said = f"{self.url}: answered {error.code} {told}"
+            if error.code == TOO_MANY:
+                raise BusyError(said, pause_asked(error)) from None
             of_the_recording = 400 <= error.code < 500 and error.code not in _OF_THE_CALLER
             raise (RefusedError if of_the_recording else ModelError)(said) from None
         except (OSError, http.client.HTTPException) as error:

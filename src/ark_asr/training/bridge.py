@@ -155,8 +155,11 @@ class Bridge:
                 listed = True
                 ids = answer.token_ids[rows.to(answer.token_ids.device)].to(self.device)
                 whole = logits.new_full((len(rows), len(self._sayable) + 1), NEVER)
-                # -1 writes into a column of its own, which is then dropped.
-                logits = whole.scatter(-1, ids % whole.shape[-1], logits)[:, :-1]
+                # What is no id, or none of its tokenizer (models have more columns than tokens),
+                # goes into a column of its own, which is then dropped.
+                none = len(self._sayable)
+                ids = ids.where((ids >= 0) & (ids < none), none)
+                logits = whole.scatter(-1, ids, logits)[:, :-1]
             chosen.append(logits)
         values = torch.cat(chosen)
         known = values > NEVER / 2 if listed else torch.ones_like(values, dtype=torch.bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,11 +12,14 @@ from ark_asr.batch.places import recording
 from ark_asr.batch.records import Prediction, Record
 from ark_asr.errors import ArkError, ModelError, OptionError
 from ark_asr.models.hub import is_offline
-from ark_asr.pipeline.remote import RefusedError, TranscriptionServer
+from ark_asr.pipeline.remote import BusyError, RefusedError, TranscriptionServer
 from ark_asr.types import Audio, Segment
 
 KEY_VARIABLE = "ARK_ASR_TEACHER_KEY"
 _RATE = 16_000
+# A server that is asked too often is asked again, with pauses that double, for so many seconds.
+_PATIENCE = 120.0
+_FIRST_PAUSE = 1.0
 
 
 class RemoteTeacher:
@@ -53,13 +57,25 @@ class RemoteTeacher:
         if server.model:
             fields["model"] = server.model
         try:
-            answer = server.ask(audio.samples, audio.sample_rate, fields)
+            answer = self._patiently(audio, fields)
         except RefusedError as error:
             return Prediction(error=str(error))
         try:
             return _prediction(answer, begin, audio.duration)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{server.url}: its answer is no verbose_json ({error!r})") from None
+
+    def _patiently(self, audio: Audio, fields: Mapping[str, str]) -> Any:  # noqa: ANN401
+        until, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
+        while True:
+            try:
+                return self._server.ask(audio.samples, audio.sample_rate, fields)
+            except BusyError as error:
+                wait = max(pause, error.pause)
+                if time.monotonic() + wait > until:
+                    raise
+            time.sleep(wait)
+            pause *= 2
 
 
 def _prediction(answer: Mapping[str, Any], begin: float, seconds: float) -> Prediction:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import base64
 import http.client
+import itertools
 import json
 import os
+import queue
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from tokenizers import Tokenizer as RawTokenizer
 from ark_asr.audio.wav import wav_bytes
 from ark_asr.errors import ModelError, OptionError
 from ark_asr.models.tokenizer import read_tokenizer
-from ark_asr.pipeline.remote import Stay
+from ark_asr.pipeline.remote import TOO_MANY, Stay, pause_asked
 from ark_asr.training.divergence import NEVER
 from ark_asr.training.teachers.base import Scores
 from ark_asr.training.teachers.config import TeacherConfig
@@ -85,8 +87,7 @@ class ServerTeacher:
         Raises:
             ModelError: The server cannot be reached, refuses, or answers something else.
         """
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return list(pool.map(self._score, sounds, texts))
+        return _at_once(self._score, list(zip(sounds, texts, strict=True)))
 
     def _score(self, sound: FloatArray, text: Sequence[int]) -> Scores:
         written = self.config.prefix + self.raw.decode(list(text), skip_special_tokens=False)
@@ -136,21 +137,74 @@ class ServerTeacher:
         if not url.startswith(("http://", "https://")):
             raise OptionError(f"teacher.url is {self.config.url!r}, expected http:// or https://")
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310
-        for attempt in range(1, _ATTEMPTS + 1):
+        timeout = self.config.timeout
+        until = time.monotonic() + timeout  # to which one that is asked too often is asked again
+        for attempt in itertools.count(1):
+            pause = _FIRST_PAUSE * 2 ** (attempt - 1)
             try:
-                with self._opener.open(request, timeout=self.config.timeout) as reply:
+                with self._opener.open(request, timeout=timeout) as reply:
                     answer: dict[str, Any] = json.load(reply)
                     return answer
             except urllib.error.HTTPError as error:
                 with error:
                     said = error.read(500).decode(errors="replace").strip()
-                if error.code < 500 or attempt == _ATTEMPTS:
+                pause = max(pause, pause_asked(error))
+                if error.code == TOO_MANY:
+                    last = time.monotonic() + pause > until
+                else:
+                    last = error.code < 500 or attempt >= _ATTEMPTS
+                if last:
                     raise ModelError(f"{url}: refused with {error.code} ({said})") from None
             except (OSError, ValueError, http.client.HTTPException) as error:
-                if attempt == _ATTEMPTS:
-                    raise ModelError(f"{url}: no answer ({error})") from None
-            time.sleep(_FIRST_PAUSE * 2 ** (attempt - 1))
+                if attempt >= _ATTEMPTS:
+                    raise ModelError(f"{url}: {_silence(error, timeout)}") from None
+            time.sleep(pause)
         raise AssertionError("unreachable")
+
+
+def _silence(error: Exception, timeout: float) -> str:
+    """What is said of a server that has given no answer that can be read."""
+    if isinstance(error, ValueError):
+        return "did not answer with JSON"
+    if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", 0), TimeoutError):
+        return f"no answer in {timeout:g} s; teacher.timeout is how long it may take"
+    return f"no answer ({error})"
+
+
+def _at_once(ask: Callable[..., Scores], questions: Sequence[tuple[Any, ...]]) -> list[Scores]:
+    """The answers to all questions, of which a few are asked at a time, in order.
+
+    An error, or Ctrl-C, does not wait for a server that hangs: the threads are left alone.
+    """
+    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in range(len(questions)):
+        waiting.put(number)
+    answered: queue.SimpleQueue[tuple[int, Scores | BaseException]] = queue.SimpleQueue()
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            try:
+                number = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                answered.put((number, ask(*questions[number])))
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                answered.put((number, error))
+
+    for _ in range(min(_AT_ONCE, len(questions))):
+        threading.Thread(target=work, daemon=True).start()
+    answers: dict[int, Scores] = {}
+    try:
+        while len(answers) < len(questions):
+            number, answer = answered.get()
+            if isinstance(answer, BaseException):
+                raise answer
+            answers[number] = answer
+    finally:
+        over.set()
+    return [answers[number] for number in range(len(questions))]
 
 
 def _scores(rows: Sequence[Mapping[int, float]]) -> Scores:
