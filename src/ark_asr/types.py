@@ -304,6 +304,8 @@ class LiveOptions(Checked):
         share: Part of the time that may be spent on looking at unfinished utterances.
         max_lag: Captions that are further behind than this wait for the end of an utterance.
         silence: Time between two ``silence`` events.
+        lead: Sound before an utterance that is heard with it, as far as the one before leaves room.
+        threshold: Probability from which sound is taken for speech.
     """
 
     step: float = 0.4
@@ -312,6 +314,8 @@ class LiveOptions(Checked):
     share: float = 0.5
     max_lag: float = 2.0
     silence: float = 5.0
+    lead: float = 0.15
+    threshold: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,11 +72,12 @@ sizes = st.lists(st.integers(1, 30_000), min_size=1, max_size=5).filter(lambda s
 
 @given(stretches, st.integers(0, 511), sizes, st.sampled_from([1.0, 1.7, 3.0, 6.0]),
        st.sampled_from([0.0, 12.34]),
-       st.sampled_from([(0.2, 1.0), (0.0, 0.0), (0.5, 2.0)]))  # fmt: skip
-@settings(max_examples=80)
-def test_clips_of_any_recording(stretches, tail, sizes, longest, start, pauses):
+       st.sampled_from([(0.2, 1.0), (0.0, 0.0), (0.5, 2.0)]),
+       st.sampled_from([None, 0.0, 0.1, 0.5]))  # fmt: skip
+@settings(max_examples=120)
+def test_clips_of_any_recording(stretches, tail, sizes, longest, start, pauses, lead):
     audio = recording(stretches, tail, start)
-    options = CutOptions(pad=pauses[0], join_pause=pauses[1])
+    options = CutOptions(pad=pauses[0], join_pause=pauses[1], lead=lead)
     clips = list(cut(in_blocks(audio, sizes), longest, options=options, detector=Signs()))
     spans = [span(clip, audio) for clip in clips]
     assert all(0 < last - first <= longest * RATE for first, last in spans)
@@ -100,7 +101,18 @@ def test_clips_of_any_recording(stretches, tail, sizes, longest, start, pauses):
         nearest = np.where(
             place == 0, after, np.where(place == len(speech), before, np.minimum(before, after))
         )
-        assert nearest.max() <= max(pauses[0], pauses[1] / 2 + 0.1) * RATE + 2 * WINDOW
+        most = max(pauses[0], lead or 0.0, pauses[1] / 2 + 0.1)
+        assert nearest.max() <= most * RATE + 2 * WINDOW
+
+
+def test_sound_before_speech_is_kept_as_far_as_the_clip_before_leaves_room():
+    audio = recording([(False, 40), (True, 20), (False, 10), (True, 20)], 0)
+    options = CutOptions(pad=0.1, join_pause=0.2, lead=0.5)
+    spans = [span(clip, audio) for clip in cut([audio], 3.0, options=options, detector=Signs())]
+    ends = 60 * WINDOW + 1600
+    assert spans == [(40 * WINDOW - 8000, ends), (ends, 90 * WINDOW)]
+    with pytest.raises(OptionError, match="at most half a clip"):
+        ClipCutter(1.0, options=CutOptions(lead=0.6))
 
 
 @given(stretches, st.integers(0, 511), sizes, st.booleans())

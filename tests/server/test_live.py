@@ -299,10 +299,41 @@ def test_a_commit_after_a_failure_is_no_empty_item(served, pcm, monkeypatch):
         assert codes[0] == "internal_error"
 
 
+def test_the_numbers_of_voice_activity_are_honoured(client, recognizer, pcm):
+    """What OpenAI's guide writes, and the long padding of clients that expect a network."""
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+    session = recognizer.live(LiveOptions(pause=0.5, lead=0.6, threshold=0.3))
+    heard = [*session.feed(samples), *session.finish()]
+    wanted = [round(1000 * event.start) for event in heard if event.kind == "final"]
+    turns = {
+        "type": "server_vad",
+        "threshold": 0.3,
+        "prefix_padding_ms": 600,
+        "silence_duration_ms": 500,
+    }
+    with client.realtime.connect(model="ark-mini") as connection:
+        connection.recv()
+        input_ = {"format": {"type": "audio/pcm", "rate": 16000}, "turn_detection": turns}
+        connection.session.update(session={"type": "transcription", "audio": {"input": input_}})
+        assert connection.recv().session.audio.input.turn_detection.to_dict() == turns
+        append(connection, pcm)
+        connection.input_audio_buffer.commit()
+        events = []
+        while sum(event.type == "conversation.item.done" for event in events) < len(wanted):
+            events += until(connection, "conversation.item.done")
+    started = [e.audio_start_ms for e in events if e.type.endswith("speech_started")]
+    assert started == wanted
+    usual = [*recognizer.live(LiveOptions(pause=0.5)).feed(samples)]
+    assert started[0] < round(1000 * next(e.start for e in usual if e.kind == "partial"))
+
+
 @pytest.mark.parametrize(
     ("input_", "param"),
     [
-        ({"turn_detection": {"type": "server_vad", "threshold": 0.9}}, "threshold"),
+        ({"turn_detection": {"type": "server_vad", "threshold": 1.5}}, "threshold"),
+        ({"turn_detection": {"type": "server_vad", "prefix_padding_ms": 5001}}, "from 0 to 5000"),
+        ({"turn_detection": {"type": "server_vad", "silence_duration_ms": 200}}, "from 300"),
+        ({"turn_detection": {"type": "server_vad", "create_response": True}}, "create_response"),
         ({"turn_detection": {"type": "semantic_vad"}}, "server_vad"),
         ({"transcription": {"model": "ark-mini", "prompt": "x"}}, "prompt"),
         ({"transcription": {"model": "gpt-9"}}, "gpt-9"),

@@ -48,7 +48,7 @@ def cut(
 
     Raises:
         AudioError: The blocks have another rate or do not follow each other.
-        OptionError: ``max_seconds`` is below one second.
+        OptionError: ``max_seconds`` is below one second, or padding is longer than half of it.
     """
     cutter = ClipCutter(max_seconds, vad=vad, options=options, detector=detector)
     for block in blocks:
@@ -71,6 +71,12 @@ class ClipCutter:
             raise OptionError(f"clips of {max_seconds:g} s: at least {_LEAST_CLIP_SECONDS:g} s")
         self._options = options or CutOptions()
         self._max_seconds = max_seconds
+        lead = self._options.pad if self._options.lead is None else self._options.lead
+        if lead > max_seconds / 2:
+            raise OptionError(
+                f"{lead:g} s kept before speech: at most half a clip, {max_seconds / 2:g} s"
+            )
+        self._lead = round(lead * VAD_RATE)
         self._detector = (detector or SpeechDetector()) if vad else None
         if self._detector is not None:
             self._detector.reset()
@@ -144,7 +150,7 @@ class ClipCutter:
         if self._start is None:
             if tracker.first is None:
                 return []
-            self._start = max(tracker.first - self._samples(self._options.pad), self._free)
+            self._start = max(tracker.first - self._lead, self._free)
         clips = []
         until = tracker.heard if tracker.first is not None else self._speech[-1].last
         while until - self._start > self._most:
@@ -171,7 +177,7 @@ class ClipCutter:
         index = max(candidates, key=lambda i: speech[i].first - speech[i - 1].last)
         before, after = speech[index - 1].last, speech[index].first
         middle = (before + after) // 2
-        self._start = max(after - pad, middle)
+        self._start = max(after - self._lead, middle)
         self._speech = self._speech[index:]
         return self._kept(start, min(before + pad, middle), speech[:index], rest=True)
 
@@ -225,7 +231,7 @@ class ClipCutter:
         if needed is None:
             needed = self._free
             if self._detector is not None:
-                needed = max(needed, self._tracker.heard - self._samples(self._options.pad))
+                needed = max(needed, self._tracker.heard - self._lead)
         before = self._tape.first // WINDOW
         self._tape.forget(needed)
         del self._probabilities[: self._tape.first // WINDOW - before]

@@ -21,6 +21,7 @@ class CutOptions(Checked):
         min_speech: Shorter speech that stands alone is taken for a noise.
         min_pause: Speech ends only where ``off`` is undercut for so long.
         pad: Kept before and after speech, as far as neighbours leave room.
+        lead: Kept before speech instead of ``pad``; it never reaches into the clip before.
         join_pause: Speech on both sides of a shorter pause goes into one clip, while it fits:
             context helps the model, long silence inside a clip does not.
         search: Where speech is longer than a clip, the cut is sought in so much of the clip's end.
@@ -31,6 +32,7 @@ class CutOptions(Checked):
     min_speech: float = 0.25
     min_pause: float = 0.1
     pad: float = 0.2
+    lead: float | None = None
     join_pause: float = 1.0
     search: float = 8.0
 
@@ -42,7 +44,8 @@ class CutOptions(Checked):
         """
         Checked.__post_init__(self)
         for item in fields(self):
-            if not 0 <= getattr(self, item.name) < float("inf"):
+            value = getattr(self, item.name)
+            if value is not None and not 0 <= value < float("inf"):
                 raise OptionError(f"{item.name} must not be negative or infinite")
         if not self.off <= self.on <= 1:
             raise OptionError(

@@ -38,6 +38,7 @@ _SEARCH = 4.0
 # After this part of the pause that ends an utterance it is written down, in the hope that nobody
 # goes on: then the result is there when the pause is over. Only where the rest is time enough.
 _HOPE = 0.6
+_MAY_BE_ZERO = ("lead", "threshold")
 # Captions per word come back when this part of the allowed lag is left.
 _CAUGHT_UP = 0.25
 
@@ -76,7 +77,7 @@ class LiveSession:
         self._clock = clock
         self._cutter = ClipCutter(
             min(options.max_utterance, tokenizer.features.clip_seconds),
-            options=CutOptions(join_pause=options.pause, pad=_PAD, search=_SEARCH),
+            options=_cutting(options),
             detector=detector,
         )
         self._rest: FloatArray = np.empty(0, np.float32)
@@ -242,12 +243,26 @@ def check_live_options(options: LiveOptions) -> None:
     of_kind("options", options, LiveOptions)
     for item in fields(options):
         value = getattr(options, item.name)
-        if not 0 < value < math.inf:
+        if not (0 < value < math.inf or (value == 0 and item.name in _MAY_BE_ZERO)):
             raise OptionError(f"{item.name} is {value!r}; it must be a positive number of seconds")
-    if options.share > 1:
-        raise OptionError(f"share is {options.share}; it is a part of the time, at most 1")
+    for name, what in (("share", "part of the time"), ("threshold", "probability")):
+        if (value := getattr(options, name)) > 1:
+            raise OptionError(f"{name} is {value}; it is a {what}, at most 1")
     if options.pause < 2 * _PAD:
         raise OptionError(f"pause is {options.pause} s; it must be at least {2 * _PAD:g} s")
+    _cutting(options)
+
+
+def _cutting(options: LiveOptions) -> CutOptions:
+    usual = CutOptions()
+    return CutOptions(
+        on=options.threshold,
+        off=min(usual.off, options.threshold),
+        join_pause=options.pause,
+        pad=_PAD,
+        lead=options.lead,
+        search=_SEARCH,
+    )
 
 
 def _same_span(one: Audio, other: Audio) -> bool:

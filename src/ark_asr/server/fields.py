@@ -16,6 +16,7 @@ _T = TypeVar("_T", int, float)
 _LISTS = frozenset({"timestamp_granularities", "keywords", "include"})
 _CUTTING = "chunking_strategy"
 _MOST_MS = 3_600_000.0  # an hour; in samples anything is a number then
+_MOST_LEAD_MS = 5_000.0
 
 
 def check_names(form: Form, known: frozenset[str]) -> None:
@@ -106,27 +107,19 @@ def cutting(form: Form) -> CutOptions | None:
     if not isinstance(strategy, dict) or strategy.pop("type", None) != "server_vad":
         raise invalid(_CUTTING, 'it must be auto, or an object with "type": "server_vad"')
     usual = CutOptions()
-    threshold = _taken(strategy, "threshold", 1.0)
-    pad = _taken(strategy, "prefix_padding_ms", _MOST_MS)
-    pause = _taken(strategy, "silence_duration_ms", _MOST_MS)
+    on = _taken(strategy, "threshold", usual.on, 1.0)
+    lead = _taken(strategy, "prefix_padding_ms", usual.pad * 1000, _MOST_LEAD_MS) / 1000
+    pause = _taken(strategy, "silence_duration_ms", usual.join_pause * 1000, _MOST_MS) / 1000
     if strategy:
         raise unsupported(_CUTTING, f"{next(iter(strategy))!r} is not known here")
-    # Who names only one of the two gets the other so that they go together.
-    if pause is None:
-        pause = max(usual.join_pause * 1000, 2 * (pad or 0))
-    if pad is None:
-        pad = min(usual.pad * 1000, pause / 2)
-    if pause < 2 * pad:
-        message = f"silence_duration_ms ({pause:g}) must be at least twice prefix_padding_ms"
-        raise invalid(_CUTTING, f"{message} ({pad:g})")
-    on = usual.on if threshold is None else threshold
-    return CutOptions(on=on, off=min(usual.off, on), pad=pad / 1000, join_pause=pause / 1000)
+    pad = min(usual.pad, pause / 2)  # after speech: the next one needs room, too
+    return CutOptions(on=on, off=min(usual.off, on), pad=pad, lead=lead, join_pause=pause)
 
 
-def _taken(strategy: dict[str, Any], name: str, most: float) -> float | None:
+def _taken(strategy: dict[str, Any], name: str, usual: float, most: float) -> float:
     """One number of voice activity, taken out of what was sent."""
     if name not in strategy:
-        return None
+        return usual
     given = strategy.pop(name)
     try:
         value = math.nan if isinstance(given, bool) else float(given)

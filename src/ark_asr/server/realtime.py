@@ -129,7 +129,7 @@ class _Conversation:
             raise Problem(400, "there is no sound in the buffer", None, code)
         self._stream.finish()
         await self._telling
-        if self._session.pause_ms is None and self._stream is not None:  # it did not fail
+        if self._session.turns is None and self._stream is not None:  # it did not fail
             self._item, self._said = _new_item(), ""
             await self._complete(self._item, " ".join(filter(None, self._kept)), self._fed)
         await self._drop()
@@ -169,7 +169,7 @@ class _Conversation:
 
     async def _utterance(self, event: LiveEvent) -> None:
         final = event.kind == "final"
-        if self._session.pause_ms is None:
+        if self._session.turns is None:
             if final:
                 self._kept.append(event.settled)
             return

@@ -169,11 +169,11 @@ SCHEMAS: Final[dict[str, Schema]] = {
         "threshold": typed("number", "Probability from which speech begins.", minimum=0,
                            maximum=1, default=0.5),
         "prefix_padding_ms": typed(
-            "number", "Kept before and after speech; 200, or half the silence if that is less.",
-            minimum=0, maximum=3_600_000),
+            "number", "Kept before speech, as far as what was said before leaves room.",
+            minimum=0, maximum=5_000, default=200),
         "silence_duration_ms": typed(
-            "number", "A longer pause begins a new segment; at least twice the padding, else 1000.",
-            minimum=0, maximum=3_600_000),
+            "number", "A longer pause begins a new segment.",
+            minimum=0, maximum=3_600_000, default=1_000),
     }, optional="threshold prefix_padding_ms silence_duration_ms"),
     "Model": fields("A model, or another name of one.", {
         "id": typed("string", "The name to ask for."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from ark_asr.audio import CutOptions
@@ -12,9 +13,10 @@ from ark_asr.server.wanted import check_language
 from ark_asr.types import LiveOptions
 
 _RATE = 24_000
-_PADDING_MS = 150
-_THRESHOLD = 0.5
-_PAUSE_MS = round(LiveOptions().pause * 1000)
+_USUAL = LiveOptions()
+# Of silence that ends an utterance, and of sound before one: milliseconds.
+_PAUSES = (300, 10_000)
+_LEADS = (0, 5_000)
 
 
 class Session:
@@ -26,7 +28,7 @@ class Session:
 
     Attributes:
         rate: Hz of its samples.
-        pause_ms: Silence that ends an utterance; ``None``: a commit alone does.
+        turns: How utterances are found and ended; ``None``: a commit alone ends one.
         model: The name it asked for.
     """
 
@@ -34,25 +36,25 @@ class Session:
         self._host = host
         self._id = f"sess_{uuid.uuid4().hex[:20]}"
         self.rate = _RATE
-        self.pause_ms: int | None = _PAUSE_MS
+        self.turns: LiveOptions | None = _USUAL
         self.model = model
         self.language: str | None = None
 
     @property
     def options(self) -> LiveOptions:
         """How it is captioned."""
-        if self.pause_ms is None:  # nobody waits for captions: cut as a recording is
-            return LiveOptions(pause=CutOptions().join_pause, step=LiveOptions().max_utterance)
-        return LiveOptions(pause=self.pause_ms / 1000)
+        if self.turns is None:  # nobody waits for captions: cut as a recording is
+            return LiveOptions(pause=CutOptions().join_pause, step=_USUAL.max_utterance)
+        return self.turns
 
     def record(self) -> dict[str, Any]:
         """As it stands in events."""
         transcription = {"model": self.model, "language": self.language, "prompt": ""}
-        turns = {
+        turns = self.turns and {
             "type": "server_vad",
-            "threshold": _THRESHOLD,
-            "prefix_padding_ms": _PADDING_MS,
-            "silence_duration_ms": self.pause_ms,
+            "threshold": self.turns.threshold,
+            "prefix_padding_ms": round(self.turns.lead * 1000),
+            "silence_duration_ms": round(self.turns.pause * 1000),
         }
         return {
             "id": self._id,
@@ -63,7 +65,7 @@ class Session:
                     "format": {"type": "audio/pcm", "rate": self.rate},
                     "noise_reduction": None,
                     "transcription": transcription,
-                    "turn_detection": None if self.pause_ms is None else turns,
+                    "turn_detection": turns,
                 }
             },
             "include": None,
@@ -87,11 +89,11 @@ class Session:
         rate = self._rate(sound.pop("format", None))
         _nothing(f"{where}.noise_reduction", sound.pop("noise_reduction", None))
         model, language = self._transcription(sound.pop("transcription", None))
-        pause = self.pause_ms
+        turns = self.turns
         if "turn_detection" in sound:  # what is left out stays as it is; null means something
-            pause = self._pause(sound.pop("turn_detection"))
+            turns = self._turns(sound.pop("turn_detection"))
         _known(where, sound)
-        self.rate, self.model, self.language, self.pause_ms = rate, model, language, pause
+        self.rate, self.model, self.language, self.turns = rate, model, language, turns
 
     def _rate(self, value: object) -> int:
         if value is None:
@@ -121,21 +123,36 @@ class Session:
         _known(where, given)
         return model, language
 
-    def _pause(self, value: object) -> int | None:
+    def _turns(self, value: object) -> LiveOptions | None:
         where = "session.audio.input.turn_detection"
         if value is None:
             return None
         given = _object(where, value)
         if given.pop("type", "server_vad") != "server_vad":
             raise unsupported(where, "only server_vad, or null: a commit alone ends an utterance")
-        for name, fixed in (("threshold", _THRESHOLD), ("prefix_padding_ms", _PADDING_MS)):
-            if given.pop(name, fixed) != fixed:
-                raise unsupported(f"{where}.{name}", f"is {fixed} here")
-        pause = given.pop("silence_duration_ms", self.pause_ms or _PAUSE_MS)
+        turns = self.turns or _USUAL
+        threshold = given.pop("threshold", turns.threshold)
+        if (
+            isinstance(threshold, bool)
+            or not isinstance(threshold, int | float)
+            or not 0 <= threshold <= 1
+        ):
+            raise invalid(f"{where}.threshold", f"{threshold!r}; from 0 to 1")
+        lead = _milliseconds(f"{where}.prefix_padding_ms", given, turns.lead, _LEADS)
+        pause = _milliseconds(f"{where}.silence_duration_ms", given, turns.pause, _PAUSES)
         _known(where, given)
-        if not isinstance(pause, int) or not 300 <= pause <= 10_000:
-            raise invalid(f"{where}.silence_duration_ms", f"{pause!r}; from 300 to 10000")
-        return pause
+        return replace(turns, threshold=float(threshold), lead=lead, pause=pause)
+
+
+def _milliseconds(
+    where: str, given: dict[str, Any], seconds: float, bounds: tuple[int, int]
+) -> float:
+    """A time taken out of what was sent, in seconds."""
+    value = given.pop(where.rpartition(".")[2], round(seconds * 1000))
+    least, most = bounds
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise invalid(where, f"{value!r}; from {least} to {most}")
+    return value / 1000
 
 
 def _object(where: str, value: object) -> dict[str, Any]:
