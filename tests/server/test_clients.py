@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import openai
 import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
@@ -105,6 +107,39 @@ def test_a_failure_of_our_own_is_counted_as_one(served, monkeypatch):
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
     page = http.get(f"{served.url}/metrics").text
     assert 'ark_asr_requests_total{route="/v1/models",status="500"} 1.0' in page
+
+
+def test_a_request_has_a_number_that_the_log_has_too(served, monkeypatch, caplog):
+    ours = re.compile("[0-9a-f]{32}")
+    proxys = "0123456789abcdef0123456789ABCDEF"
+    monkeypatch.setattr(served.app.state.service.host, "models", lambda: 1 / 0)
+    with caplog.at_level(logging.INFO, "ark_asr"):
+        for path, given in (
+            ("/health", None),
+            ("/health", proxys),
+            ("/health", "alice-asked-for-this"),  # a word would be logged
+            ("/v1/models", None),  # fails
+            ("/nothing", None),
+        ):
+            answer = http.get(served.url + path, headers={"x-request-id": given} if given else {})
+            number = answer.headers["x-request-id"]
+            assert number == proxys if given == proxys else ours.fullmatch(number)
+            assert eventually(lambda number=number: number in numbers(caplog))
+        with connect(f"ws://127.0.0.1:{served.port}/live") as socket_:
+            number = socket_.response.headers["x-request-id"]
+            socket_.send('{"type": "end"}')
+            list(socket_)
+        assert eventually(lambda: number in numbers(caplog))
+    with (
+        openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as client,
+        pytest.raises(openai.InternalServerError) as failed,
+    ):
+        client.models.list()
+    assert ours.fullmatch(failed.value.request_id)
+
+
+def numbers(caplog):
+    return [one.request for one in caplog.records if one.name == "ark_asr.server.requests"]
 
 
 def test_a_websocket_is_counted_and_logged_without_its_query(served, caplog):

@@ -227,7 +227,7 @@ def test_who_cannot_be_waited_for_when_the_server_ends_is_told_so():
 
     async def scenario():
         record = Record(app, Metrics(Scheduler(1, 1, 1)))
-        request = asyncio.create_task(record({"type": "http"}, None, send))
+        request = asyncio.create_task(record({"type": "http", "headers": []}, None, send))
         await asyncio.sleep(0)
         request.cancel()  # as uvicorn does after --grace
         await request

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import time
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,7 +26,11 @@ _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PORT = re.compile(r":\d*$")
 # Browsers cannot set headers of a WebSocket; OpenAI's clients hide the key in its protocols.
 _KEY_PROTOCOL = "openai-insecure-api-key."
-_FOR_PAGES = "Content-Disposition, Location, Retry-After, X-Queue-Position, X-Should-Retry"
+_FOR_PAGES = (
+    "Content-Disposition, Location, Retry-After, X-Queue-Position, X-Request-Id, X-Should-Retry"
+)
+# A proxy's number of a request is kept. Nothing with words in it: numbers are logged.
+_NUMBER = re.compile(r"[0-9a-fA-F-]{16,64}")
 _CLIENT_LEFT = 499
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -127,6 +132,10 @@ class Record:
             await self._app(scope, receive, send)
             return
         began, status = time.monotonic(), _CLIENT_LEFT
+        number = Headers(raw=scope["headers"]).get("x-request-id", "")
+        if not _NUMBER.fullmatch(number):
+            number = uuid.uuid4().hex
+        scope.setdefault("state", {})["number"] = number
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -136,8 +145,10 @@ class Record:
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
+                headers["X-Request-Id"] = number
             elif message["type"] == "websocket.accept":
                 status = 101
+                MutableHeaders(scope=message)["X-Request-Id"] = number
             elif message["type"] == "websocket.close" and status != 101:
                 status = 403
             await send(message)
@@ -160,13 +171,20 @@ class Record:
             self._metrics.seconds.labels(route).observe(seconds)
             _log.info(
                 "request",
-                extra={"route": route, "status": status, "seconds": round(seconds, 3)},
+                extra={
+                    "route": route,
+                    "status": status,
+                    "seconds": round(seconds, 3),
+                    "request": number,
+                },
             )
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
     """What both layers would have added to an answer that is given outside of them."""
-    return {**_HEADERS, "Cache-Control": "no-store", **scope.get("state", {}).get("cors", {})}
+    state = scope.get("state", {})
+    number = {"X-Request-Id": state["number"]} if "number" in state else {}
+    return {**_HEADERS, "Cache-Control": "no-store", **number, **state.get("cors", {})}
 
 
 def is_open(path: str) -> bool:
