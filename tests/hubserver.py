@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -23,6 +24,9 @@ class Trouble:
         wrong: Other bytes of the same length.
         longer: It grew since it was listed.
         status: Answered instead, for so many requests.
+        leads: It is somewhere else, at this address.
+        shifted: Asked to go on, it sends another part than it was asked for.
+        packed: It is sent compressed, though nobody asked for that.
     """
 
     breaks: list[int] = field(default_factory=list)
@@ -30,6 +34,9 @@ class Trouble:
     wrong: bool = False
     longer: bool = False
     status: list[int] = field(default_factory=list)
+    leads: str = ""
+    shifted: bool = False
+    packed: bool = False
 
 
 class FakeHub:
@@ -138,15 +145,21 @@ class FakeHub:
         if trouble.status:
             self.send(request, trouble.status.pop(0), b"")
             return
+        if trouble.leads:
+            self.send(request, 302, b"", Location=trouble.leads)
+            return
         if trouble.wrong:
             content = bytes(byte ^ 1 for byte in content)
         if trouble.longer:
             content += b"more"
         begin, headers, status = 0, {}, 200
         if self.ranges and (found := re.match(r"bytes=(\d+)-", request.headers.get("Range") or "")):
-            begin, status = int(found.group(1)), 206
+            begin, status = int(found.group(1)) + trouble.shifted, 206
             headers["Content-Range"] = f"bytes {begin}-{len(content) - 1}/{len(content)}"
         body = content[begin:]
+        if trouble.packed:  # as a proxy does that does not know how much will come
+            self.send_packed(request, status, body)
+            return
         request.send_response(status)
         request.send_header("Content-Length", str(len(body)))
         for key, value in headers.items():
@@ -163,6 +176,15 @@ class FakeHub:
             request.close_connection = True
         else:
             request.wfile.write(body)
+
+    @staticmethod
+    def send_packed(request, status, body):
+        request.send_response(status)
+        request.send_header("Transfer-Encoding", "chunked")
+        request.send_header("Content-Encoding", "gzip")
+        request.end_headers()
+        packed = gzip.compress(body)
+        request.wfile.write(b"%x\r\n" % len(packed) + packed + b"\r\n0\r\n\r\n")
 
     @staticmethod
     def send(request, status, body, **headers):

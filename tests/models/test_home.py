@@ -166,3 +166,11 @@ def test_a_conversion_that_was_killed_goes_with_its_model(both):
         (folder / "package").mkdir(parents=True)
     home.remove("tiny")
     assert [folder.exists() for folder in left] == [False, True]
+
+
+def test_a_home_folder_that_nobody_has(monkeypatch):
+    with pytest.raises(OptionError, match=r"~nobody\.here/x: there is no home folder"):
+        store.resolve("~nobody.here/x")
+    monkeypatch.setenv("ARK_ASR_HOME", "~nobody.here")
+    with pytest.raises(OptionError, match="there is no home folder"):
+        home.store_folder()

@@ -26,7 +26,7 @@ from ark_asr.errors import (
     MissingExtraError,
     OptionError,
 )
-from ark_asr.models.hub import is_offline
+from ark_asr.models.transport import is_offline
 from ark_asr.writers import write_atomic
 
 # One letter before the colon is a drive of Windows.

@@ -148,7 +148,7 @@ def compare(
 
 def _check_network(contenders: Sequence[Contender], *, download: bool) -> None:
     """Keep the promise of ``--offline``."""
-    from ark_asr.models.hub import is_offline
+    from ark_asr.models.transport import is_offline
 
     if not is_offline():
         return

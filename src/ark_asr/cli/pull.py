@@ -81,7 +81,11 @@ def pull(
         if not folder.is_dir():
             _say_licence(entry, accepted=accept_licence)
         with ByteLine(entry.name, show=not quiet) as line:
-            fetch(entry, progress=lambda at: line.to(at.done, at.total, f"{entry.name}/{at.file}"))
+            fetch(
+                entry,
+                progress=lambda at: line.to(at.done, at.total, f"{entry.name}/{at.file}"),
+                waiting=lambda: say(f"{entry.name} is being fetched by another pull; waiting"),
+            )
         say(f"{folder}: every file is verified")
         if not entry.transcribes:
             say("for --speakers auto, which needs two models: see `ark-asr models list`")

@@ -21,7 +21,14 @@ from pathlib import Path
 from ark_asr.errors import ModelFormatError, ModelNotFoundError, OptionError
 from ark_asr.models.catalogue import find, is_model_file, is_model_name
 from ark_asr.models.config import require
-from ark_asr.models.home import UNFINISHED, Installed, discard, place, store_folder
+from ark_asr.models.home import (
+    UNFINISHED,
+    Installed,
+    discard,
+    place,
+    settle,
+    store_folder,
+)
 from ark_asr.models.package import MANIFEST_FILE, Manifest, PackageFile, hash_file, verify_package
 from ark_asr.models.receipt import RECEIPT_FILE, Receipt, ReceivedFile
 
@@ -167,10 +174,9 @@ def import_model(
                 folder.mkdir()
                 _unpack(tar, contents, folder, archive, progress)
                 _check(folder, contents, archive)
-                dest.parent.mkdir(parents=True, exist_ok=True)
                 if dest.exists():
                     discard(Installed(contents.name, contents.variant, dest))
-                folder.rename(dest)
+                settle(folder, dest)
     except tarfile.TarError as error:
         raise ModelFormatError(f"{archive}: not a whole archive of a model ({error})") from None
     except OSError as error:

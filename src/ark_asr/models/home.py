@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +45,13 @@ class Installed:
 
 
 def store_folder() -> Path:
-    """``$ARK_ASR_HOME``, else ``ark-asr`` in the platform's folder for caches."""
+    """``$ARK_ASR_HOME``, else ``ark-asr`` in the platform's folder for caches.
+
+    Raises:
+        OptionError: ``$ARK_ASR_HOME`` begins with a home folder that there is not.
+    """
     if chosen := os.environ.get(HOME_VARIABLE):
-        return Path(chosen).expanduser()
+        return expand(chosen)
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -54,6 +59,35 @@ def store_folder() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "ark-asr"
+
+
+def expand(path: str | Path) -> Path:
+    """``~`` and ``~name`` replaced by a home folder.
+
+    Raises:
+        OptionError: Nobody is called so.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise OptionError(f"{path}: there is no home folder of that name") from None
+
+
+def settle(made: Path, dest: Path) -> None:
+    """Give a finished folder its place, whole or not at all.
+
+    Raises:
+        OSError: It cannot be put there.
+    """
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        made.rename(dest)
+    except OSError as error:
+        if error.errno != errno.EXDEV:  # a variant may be kept on another disk
+            raise
+        with tempfile.TemporaryDirectory(prefix=f".{dest.name}.", dir=dest.parent) as near:
+            shutil.copytree(made, Path(near) / "model").rename(dest)
+        shutil.rmtree(made)
 
 
 def place(name: str, variant: str) -> Path:

@@ -15,31 +15,21 @@ proxy variables.
 from __future__ import annotations
 
 import http.client
-import importlib
 import json
-import os
-import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
-from urllib.parse import quote, urlsplit
+from typing import Any, TypeVar
+from urllib.parse import quote
 
-from ark_asr.errors import DownloadError, ModelFormatError, OptionError
+from ark_asr.errors import DownloadError, ModelFormatError
+from ark_asr.models.transport import Transport, hub_address, patience
 
-ENDPOINT = "https://huggingface.co"
-TIMEOUT = 20.0
 ATTEMPTS = 5
 PAUSE = 1.0
 _BLOCK = 1 << 18
 _MAX_ANSWER = 16 << 20  # of the hub's JSON, bytes
-_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-_LOGIN = (401, 403)
-
 
 _T = TypeVar("_T")
 
@@ -60,12 +50,6 @@ class HubFile:
         return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
-def is_offline() -> bool:
-    """Whether the environment forbids the network."""
-    names = ("ARK_ASR_OFFLINE", "HF_HUB_OFFLINE")
-    return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in names)
-
-
 class Hub:
     """A hub that speaks the protocol of huggingface.co.
 
@@ -78,18 +62,8 @@ class Hub:
     """
 
     def __init__(self, endpoint: str | None = None, timeout: float | None = None) -> None:
-        self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
-        if urlsplit(self.endpoint).scheme not in ("http", "https"):
-            raise OptionError(f"HF_ENDPOINT {self.endpoint!r} is not an http or https address")
-        given = os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT") or TIMEOUT
-        try:
-            self.timeout = float(given if timeout is None else timeout)
-        except ValueError:
-            raise OptionError(f"HF_HUB_DOWNLOAD_TIMEOUT {given!r} is not a number") from None
-        self._token: str | None = None
-        self._opener = urllib.request.build_opener(
-            _Redirects(), urllib.request.HTTPSHandler(context=_tls())
-        )
+        self.endpoint = hub_address(endpoint)
+        self._transport = Transport(patience(timeout))
 
     def commit(self, repository: str) -> str:
         """The commit of the main branch.
@@ -160,8 +134,11 @@ class Hub:
     ) -> None:
         if 0 < begin == file.size:
             return
-        with self._open(url, {"Range": f"bytes={begin}-"} if begin else {}) as answer:
-            if begin and not _continues(answer, begin):
+        with self._transport.open(url, {"Range": f"bytes={begin}-"} if begin else {}) as answer:
+            if begin and answer.status == 206 and not _continues(answer, begin):
+                part.unlink()  # so the next attempt asks for everything
+                raise http.client.HTTPException("the server sends another part of the file")
+            if begin and answer.status != 206:
                 begin = 0  # this server does not go on, it sends everything again
             total = _total(answer)
             if total is not None and total != file.size:
@@ -184,7 +161,7 @@ class Hub:
 
     def _json(self, url: str) -> Any:  # noqa: ANN401
         def ask() -> bytes:
-            with self._open(url, {}) as answer:
+            with self._transport.open(url, {}) as answer:
                 return answer.read(_MAX_ANSWER)
 
         text = self._patiently(ask, url, lambda: 0)
@@ -195,93 +172,35 @@ class Hub:
 
     def _patiently(self, attempt: Callable[[], _T], url: str, size: Callable[[], int]) -> _T:
         """Try again while something comes, and a few times when nothing does."""
-        failures = 0
+        failures, most = 0, size()
         while True:
-            before = size()
             try:
                 return attempt()
             except DownloadError:
                 raise
             except (OSError, http.client.HTTPException) as error:
-                failures = 1 if size() > before else failures + 1
+                # More than ever: a server that begins anew each time gets nowhere.
+                failures = 1 if size() > most else failures + 1
+                most = max(most, size())
                 if failures >= ATTEMPTS:
                     raise DownloadError(
-                        f"{url}: {self._reason(error)}, {ATTEMPTS} times; pull again later, it "
-                        "goes on from where it stopped"
+                        f"{url}: {self._transport.reason(error, url)}, {ATTEMPTS} times; pull "
+                        "again later, it goes on from where it stopped"
                     ) from None
             time.sleep(PAUSE * failures)
-
-    def _open(self, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-        said = {"User-Agent": "ark-asr", "Accept-Encoding": "identity"}
-        request = urllib.request.Request(url, headers={**said, **headers})  # noqa: S310
-        try:
-            return self._send(request)
-        except urllib.error.HTTPError as error:
-            status = error.code
-            error.close()
-            if status in _TRANSIENT:
-                raise
-        if status in _LOGIN and self._token is None and (token := _saved_token()):
-            self._token = token
-            return self._open(url, headers)
-        what = {
-            401: "access is refused; it is gone, or needs a login (set HF_TOKEN)",
-            403: "access is refused; accept its terms on the hub, or set another HF_TOKEN",
-            404: "there is no such thing; it was removed or renamed",
-        }.get(status, f"the server answers {status}")
-        raise DownloadError(f"{url}: {what}", status)
-
-    def _send(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        if is_offline():
-            raise DownloadError(f"offline: {request.full_url} is not opened")
-        if self._token:
-            request.add_unredirected_header("Authorization", f"Bearer {self._token}")
-        return cast("http.client.HTTPResponse", self._opener.open(request, timeout=self.timeout))
-
-    def _reason(self, error: Exception) -> str:
-        cause = getattr(error, "reason", error)
-        if isinstance(error, urllib.error.HTTPError):
-            return f"the server answers {error.code}"
-        if isinstance(cause, TimeoutError):
-            return f"nothing came for {self.timeout:g} s"
-        if isinstance(cause, http.client.IncompleteRead):
-            return "the connection broke off"
-        return f"the connection failed ({cause})"
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow the hub to a new name or to its storage, with the token on the same server only."""
-
-    def redirect_request(  # noqa: PLR0917  (its base class has it so)
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: Message,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        before, after = urlsplit(req.full_url), urlsplit(newurl)
-        if after.scheme not in (before.scheme, "https"):
-            fp.close()
-            raise DownloadError(f"{req.full_url}: leads to {newurl}, which is not secure; refused")
-        request = super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
-        token = req.unredirected_hdrs.get("Authorization")
-        if request and token and (before.scheme, before.netloc) == (after.scheme, after.netloc):
-            request.add_unredirected_header("Authorization", token)
-        return request
 
 
 def _hub_file(raw: dict[str, Any], folder: str) -> HubFile:
     lfs = raw.get("lfs")
     sha256 = lfs["oid"].removeprefix("sha256:").lower() if lfs else None
     name = str(raw["path"]).removeprefix(f"{folder}/" if folder else "")
-    return HubFile(name, int(raw["size"]), sha256, None if lfs else str(raw["oid"]), folder)
+    if type(raw["size"]) is not int:
+        raise ValueError(raw["size"])
+    return HubFile(name, raw["size"], sha256, None if lfs else str(raw["oid"]), folder)
 
 
 def _continues(answer: http.client.HTTPResponse, begin: int) -> bool:
-    said = answer.headers.get("Content-Range", "")
-    return answer.status == 206 and said.startswith(f"bytes {begin}-")
+    return bool(answer.headers.get("Content-Range", "").startswith(f"bytes {begin}-"))
 
 
 def _total(answer: http.client.HTTPResponse) -> int | None:
@@ -302,17 +221,3 @@ def _guard(part: Path, act: Callable[[], _T]) -> _T:
             f"{part}: cannot be written ({error.strerror}); make room and pull again, it goes on "
             "from where it stopped"
         ) from None
-
-
-def _saved_token() -> str | None:
-    from huggingface_hub import get_token
-
-    return get_token()
-
-
-def _tls() -> ssl.SSLContext:
-    try:  # comes with the hub's client: the certificates of the system, on every system
-        store = importlib.import_module("truststore")
-    except ImportError:
-        return ssl.create_default_context()
-    return cast("ssl.SSLContext", store.SSLContext(ssl.PROTOCOL_TLS_CLIENT))

@@ -11,18 +11,19 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ark_asr.errors import ArkError, DownloadError, ModelFormatError
 from ark_asr.models.catalogue import Entry
-from ark_asr.models.home import UNFINISHED, place, store_folder
+from ark_asr.models.home import UNFINISHED, place, settle, store_folder
 from ark_asr.models.hub import Hub, HubFile
 from ark_asr.models.receipt import Receipt, ReceivedFile
 
 PART = ".part"
 REJECTED = ".rejected"
+_AT_ONCE = 0.2  # seconds in which a lock that nobody holds is had
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,10 @@ class Source:
 
 
 def pull(
-    entry: Entry, hub: Hub | None = None, progress: Callable[[Transfer], None] | None = None
+    entry: Entry,
+    hub: Hub | None = None,
+    progress: Callable[[Transfer], None] | None = None,
+    waiting: Callable[[], None] | None = None,
 ) -> Path:
     """Have a model of the catalogue in the store, as it is published; return its folder.
 
@@ -58,6 +62,7 @@ def pull(
         entry: The model.
         hub: Where it is fetched from if it is not here.
         progress: Told how far it is.
+        waiting: Told that another process fetches it, which is waited for.
 
     Raises:
         DownloadError: It cannot be fetched, or there is no room for it.
@@ -73,12 +78,11 @@ def pull(
     try:
         making.mkdir(parents=True, exist_ok=True)
         # Two pulls of one model at once would write into the same files.
-        with _alone(making.with_name(f"{entry.name}.lock")):
+        with _alone(making.with_name(f"{entry.name}.lock"), waiting):
             if not folder.is_dir():
                 making.mkdir(exist_ok=True)
                 _gather(entry, source, hub, making, progress)
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                making.rename(folder)
+                settle(making, folder)
     except ArkError:
         raise
     except OSError as error:
@@ -106,9 +110,11 @@ def _gather(
 
         known = entry.known_sha256(file.name)
         path = making / file.name
-        part = _begin(path, _cached(file.path, source.revision, entry))
-        hub.fetch(source.repository, source.revision, file, part, tell)
-        sha256 = _accept(part, file, known)
+        part = path.with_name(f"{path.name}{PART}")
+        sha256 = _from_cache(part, path, file, known, _cached(file.path, source.revision, entry))
+        if sha256 is None:
+            hub.fetch(source.repository, source.revision, file, part, tell)
+            sha256 = _accept(part, file, known)
         part.rename(path)
         received[file.name] = ReceivedFile(file.size, sha256, "catalogue" if known else "hub")
         done += file.size
@@ -121,10 +127,16 @@ def _gather(
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _alone(lock: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
-    with WeakFileLock(lock):
+    with ExitStack() as held:
+        try:
+            held.enter_context(WeakFileLock(lock, timeout=_AT_ONCE))
+        except TimeoutError:
+            if waiting:
+                waiting()
+            held.enter_context(WeakFileLock(lock))
         yield
 
 
@@ -177,30 +189,44 @@ def _choose(entry: Entry, listed: dict[str, HubFile], repository: str) -> list[H
     return sorted(chosen.values(), key=lambda file: (file.size, file.name))
 
 
-def _begin(path: Path, cached: Path | None) -> Path:
-    """What is here of a file already, under the name it has while it is not yet believed."""
-    part = path.with_name(f"{path.name}{PART}")
+def _from_cache(
+    part: Path, path: Path, file: HubFile, known: str | None, cached: Path | None
+) -> str | None:
+    """Take a file from the cache of the hub's own client, if it is right there; its SHA-256.
+
+    ``None`` leaves it to the hub, which goes on where ``part`` ends.
+    """
     if path.is_file():
         path.rename(part)  # from an earlier attempt; it must prove itself again
-    elif cached and not part.exists():
-        shutil.copyfile(cached, part)
-    return part
+    if part.exists() or not cached:
+        return None
+    shutil.copyfile(cached, part)
+    sha256, right = _proved(part, file, known)
+    if not right:  # a download that broke there, or a disk that forgets; the hub has a better one
+        part.unlink()
+    return sha256 if right else None
 
 
 def _accept(part: Path, file: HubFile, known: str | None) -> str:
     """Compare with the catalogue's hash, else the hub's; return the SHA-256."""
-    size, sha256, git_sha1 = _hashes(part)
-    expected = known or file.sha256
-    right = sha256 == expected if expected else git_sha1 == file.git_sha1
-    if size != file.size or not right:
+    sha256, right = _proved(part, file, known)
+    if not right:
         aside = part.with_name(f"{file.name}{REJECTED}")
         part.replace(aside)
-        wanted = expected or f"a file that git names {file.git_sha1}"
+        wanted = known or file.sha256 or f"a file that git names {file.git_sha1}"
         raise ModelFormatError(
             f"{file.name}: SHA-256 is {sha256}, expected {wanted}; refused, kept aside as {aside}; "
             "pull again to fetch it anew"
         )
     return sha256
+
+
+def _proved(part: Path, file: HubFile, known: str | None) -> tuple[str, bool]:
+    """SHA-256, and whether it is the file that was published."""
+    size, sha256, git_sha1 = _hashes(part)
+    expected = known or file.sha256
+    right = sha256 == expected if expected else git_sha1 == file.git_sha1
+    return sha256, right and size == file.size
 
 
 def _cached(path: str, revision: str, entry: Entry) -> Path | None:
@@ -233,6 +259,6 @@ def _check_room(making: Path, source: Source) -> None:
     free = shutil.disk_usage(making).free
     if needed > free:
         raise DownloadError(
-            f"{making}: {needed / 1e9:.1f} GB are missing and {free / 1e9:.1f} GB free; make room, "
-            "or set ARK_ASR_HOME to a folder on another disk"
+            f"{making}: {needed / 1e6:,.0f} MB are missing and {free / 1e6:,.0f} MB free; make "
+            "room, or set ARK_ASR_HOME to a folder on another disk"
         )

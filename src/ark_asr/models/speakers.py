@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ark_asr.errors import ModelFormatError, ModelNotFoundError
 from ark_asr.models.catalogue import find
-from ark_asr.models.home import place
+from ark_asr.models.home import expand, place
 from ark_asr.models.onnx_file import OnnxFile
 
 SEGMENTATION = "pyannote-segmentation-3.0"
@@ -64,7 +64,7 @@ class SpeakerModels:
             segmentation, embedding = _stored(SEGMENTATION), _stored(EMBEDDING)
         else:
             segmentation, embedding = (
-                Path(folder).expanduser() / name for name in (SEGMENTATION_FILE, EMBEDDING_FILE)
+                expand(folder) / name for name in (SEGMENTATION_FILE, EMBEDDING_FILE)
             )
         _check(segmentation, _SEGMENTATION_NUMBERS)
         _check(embedding, _EMBEDDING_NUMBERS, made_by=_FRAMEWORKS)

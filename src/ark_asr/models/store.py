@@ -68,7 +68,7 @@ def resolve(name_or_path: str | Path | None = None) -> ModelFolder:
         return embedded
     if isinstance(wanted, str) and (stored := home.lookup(wanted)):
         return _inspect(stored[0].path)
-    path = Path(wanted).expanduser()
+    path = home.expand(wanted)
     if path.is_dir():
         return _inspect(path)
     if isinstance(wanted, str) and (entry := find(wanted.partition(":")[0])):

@@ -11,7 +11,7 @@ from ark_asr.audio import load_audio
 from ark_asr.batch.places import recording
 from ark_asr.batch.records import Prediction, Record
 from ark_asr.errors import ArkError, ModelError, OptionError
-from ark_asr.models.hub import is_offline
+from ark_asr.models.transport import is_offline
 from ark_asr.pipeline.remote import BusyError, RefusedError, TranscriptionServer
 from ark_asr.types import Audio, Segment
 
