@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -17,6 +18,7 @@ from ark_asr.training import checkpoint, lora, supervised
 from ark_asr.training.average import MovingAverage, average_checkpoints
 from ark_asr.training.config import AdaptConfig, TrainConfig
 from ark_asr.training.guard import Guard
+from ark_asr.training.overrides import Overrides
 from ark_asr.training.validate import score
 
 
@@ -150,17 +152,19 @@ def test_average_of_checkpoints(tmp_path):
 
 def test_the_guard_objects_and_gives_up():
     guard = Guard(10.0, 3)
-    assert guard.objection(1e9) is None  # nothing is usual yet
+    assert guard.objection(1e9, 1) is None  # nothing is usual yet
     guard = Guard(10.0, 3)
-    assert [guard.objection(1.0 + 0.01 * n) for n in range(20)] == [None] * 20
-    assert "usually 1." in (guard.objection(50.0) or "")
-    assert guard.objection(9.0) is None
-    assert guard.objection(math.nan) == "the gradient is not finite"
+    assert [guard.objection(1.0 + 0.01 * n, 1) for n in range(20)] == [None] * 20
+    assert "usually 1." in (guard.objection(50.0, 1) or "")
+    assert guard.objection(0.0, 0) == "there was nothing to learn from"
+    assert 0.0 not in guard.norms  # or soon the usual one were called too large
+    assert guard.objection(9.0, 1) is None
+    assert guard.objection(math.nan, 1) == "the gradient is not finite"
     again = Guard(10.0, 3, **guard.state())
-    assert again.objection(math.inf)
+    assert again.objection(math.inf, 1)
     with pytest.raises(TrainingError, match="3 updates in a row"):
-        again.objection(50.0)
-    assert Guard(0.0, 3, norms=[1.0] * 50).objection(1e9) is None
+        again.objection(50.0, 1)
+    assert Guard(0.0, 3, norms=[1.0] * 50).objection(1e9, 1) is None
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing(material, tmp_path, capsys):
@@ -173,6 +177,28 @@ def test_a_gradient_that_is_not_finite_changes_nothing(material, tmp_path, capsy
     assert all(torch.equal(w, before[n]) for n, w in run.model.state_dict().items())
     with pytest.raises(TrainingError, match="2 updates in a row"):
         supervised.update(run, [batch])
+
+
+def test_an_update_without_anything_to_learn_from_moves_nothing(material, tmp_path, capsys):
+    run = begin(adapt(material, tmp_path / "run"))
+    supervised.update(run, [run.batches[0]])  # from here on there is momentum
+    before = {name: weight.clone() for name, weight in run.model.state_dict().items()}
+    supervised.update(run, [])
+    assert "there was nothing to learn from; the weights stay" in capsys.readouterr().out
+    assert all(torch.equal(w, before[n]) for n, w in run.model.state_dict().items())
+
+
+def test_a_run_that_hears_nothing_ends_and_says_what_it_left_out(material, tmp_path, capsys):
+    rows = [json.loads(line) for line in (material / "train.jsonl").read_text().splitlines()]
+    gone = tmp_path / "gone.jsonl"
+    gone.write_text("\n".join(json.dumps({**row, "audio": "gone.wav"}) for row in rows))
+    path = adapt(material, tmp_path / "run", steps=50, give_up=3)
+    with pytest.raises(TrainingError, match=r"3 updates in a row .* nothing to learn from"):
+        supervised.main(path, skip_bad=True, overrides=Overrides(train=(gone,)))
+    said = capsys.readouterr().out.splitlines()
+    lines = [line for line in said if line.startswith("skipped: ") and "gone.wav" in line]
+    assert len(lines) == len(set(lines)) > 0
+    assert not list((tmp_path / "run").glob("step-*"))
 
 
 def test_a_run_that_gets_no_better_ends(material, tmp_path, capsys):

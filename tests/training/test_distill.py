@@ -317,6 +317,13 @@ def test_calibration_says_everything_and_changes_nothing(material, tmp_path):
     assert refused.exit_code == 2
 
 
+def test_a_run_that_has_ended_has_nothing_to_calibrate(material, tmp_path):
+    path = recipe(material, tmp_path / "run", steps=1)
+    distill.main(path)
+    with pytest.raises(OptionError, match="that run has ended at update 1"):
+        distill.calibrate(path, 2)
+
+
 def test_a_recipe_inherits_from_the_checkpoint_it_starts_from(material, tmp_path):
     start = tmp_path / "start"
     shutil.copytree(material / "student", start)

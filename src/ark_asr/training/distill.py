@@ -25,7 +25,15 @@ from ark_asr.training.lesson import Lesson
 from ark_asr.training.optim import set_rates
 from ark_asr.training.overrides import Overrides
 from ark_asr.training.run import Run, prepare, say
-from ark_asr.training.supervised import carry_out, farewell, is_over, mixed, move, portions
+from ark_asr.training.supervised import (
+    carry_out,
+    farewell,
+    is_over,
+    mixed,
+    move,
+    portions,
+    say_skipped,
+)
 from ark_asr.training.tally import Tally
 from ark_asr.training.teachers import load_teacher
 from ark_asr.training.teachers.ark import ark_vocabulary
@@ -61,13 +69,18 @@ def calibrate(
     """Go through ``count`` batches as a run would, change nothing, and say what was found.
 
     Raises:
-        OptionError: As :func:`main`, or ``count`` is not positive.
+        OptionError: As :func:`main`, ``count`` is not positive, or the run has no updates left.
         ModelError: The teacher cannot be used.
     """
     if count < 1:
         raise OptionError(f"{count} batches say nothing; take at least 1")
     config = DistillConfig.load(config_path, overrides)
     run = prepare(config, resume=True, skip_bad=skip_bad, distil=True)
+    if run.stalled or run.step >= config.optim.steps:
+        raise OptionError(
+            f"{config.path(config.output)}: that run has ended at update {run.step}; "
+            "--calibrate looks at what is to come, so name another --output or more optim.steps"
+        )
     lesson = lesson_of(run, config)
     total = Tally()
     with torch.no_grad():
@@ -77,6 +90,7 @@ def calibrate(
             say(f"{number:6d}  " + summary(total))
     for name, value in total.figures().items():
         say(f"{name:>15}  {value:.4f}")
+    say_skipped(run)
     run.ranks.leave()
     return total
 

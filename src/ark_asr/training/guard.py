@@ -14,7 +14,7 @@ _ENOUGH = 20
 
 
 class Guard:
-    """Watches the gradient's norm.
+    """Watches the gradient's norm, and whether there is a gradient at all.
 
     Args:
         explode: A norm so many times larger than the median of late is too large; 0: none is.
@@ -32,15 +32,22 @@ class Guard:
         self.norms = deque(norms, maxlen=_KNOWN)
         self.row, self.total = row, total
 
-    def objection(self, norm: float) -> str | None:
+    def objection(self, norm: float, learnt_from: float) -> str | None:
         """Why an update with this gradient must be skipped; ``None`` if it need not.
+
+        Args:
+            norm: Of the gradient.
+            learnt_from: Tokens or places that it is of. Without any it is zero, which would still
+                let momentum and weight decay move the weights, and be taken for a usual one.
 
         Raises:
             TrainingError: It is one too many in a row.
         """
         why = None
         usual = median(self.norms) if len(self.norms) >= _ENOUGH else math.inf
-        if not math.isfinite(norm):
+        if learnt_from == 0:
+            why = "there was nothing to learn from"
+        elif not math.isfinite(norm):
             why = "the gradient is not finite"
         elif self.explode and norm > self.explode * usual:
             why = f"the gradient's norm is {norm:.3g}, usually {usual:.3g}"

@@ -8,6 +8,7 @@ dropped from the checkpoint.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -63,6 +64,7 @@ def carry_out(run: Run, train: Callable[[Journal | None], None]) -> Path:
     try:
         train(journal)
     finally:
+        say_skipped(run)
         if journal:
             journal.close()
         run.ranks.leave()
@@ -120,11 +122,15 @@ def is_over(run: Run, journal: Journal | None) -> bool:
 
 
 def farewell(run: Run) -> None:
-    """Why it ended early, and what was left out."""
+    """Why it ended early."""
     if run.stalled and run.ranks.first:
         say(f"{run.step:6d}  no better for {run.stale} evaluations: this is the end")
-    for line in run.skipped:
-        say(f"skipped: {line}")
+
+
+def say_skipped(run: Run) -> None:
+    """What was left out, each once."""
+    for line, times in Counter(run.skipped).items():
+        say(f"skipped: {line}" + (f" ({times} times)" if times > 1 else ""))
 
 
 def portions(run: Run) -> Iterator[list[Batch]]:
@@ -210,7 +216,7 @@ def move(run: Run, totals: Tensor, *, over: int) -> Tensor:
         grad.mul_(factor)
     norm = nn.utils.clip_grad_norm_(parameters, run.config.optim.clip)
     norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
-    if objection := run.guard.objection(float(norm)):
+    if objection := run.guard.objection(float(norm), float(totals[over])):
         if run.ranks.first:
             say(f"{run.step + 1:6d}  {objection}; the weights stay as they were")
     else:
