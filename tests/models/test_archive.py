@@ -276,7 +276,7 @@ def test_what_is_no_archive(server, tmp_path, content):
 
 def test_an_archive_of_something_else(server, tmp_path):
     refused(write(tmp_path / "a.tar", {"hello.txt": b"hi"}), "does not begin with")
-    refused(write(tmp_path / "b.tar", {LIST_FILE: b"{"}), "is not JSON")
+    refused(write(tmp_path / "b.tar", {LIST_FILE: b"{"}), "not valid JSON")
     with pytest.raises(ModelNotFoundError, match="no such file"):
         import_model(tmp_path / "none.tar")
 
@@ -314,3 +314,27 @@ def test_the_imported_model_is_found(package, tmp_path):
     shutil.rmtree(home.store_folder())
     import_model(tmp_path / "a.tar")
     assert store.resolve("tiny").precision == "int8"
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_header_that_would_fill_the_memory(members, tmp_path, kind, listed):
+    """Of a file that takes no room on the disk: 64 GB of zeros."""
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, 64 << 30
+    names = {LIST_FILE: members[LIST_FILE]} if listed else {}
+    with write(tmp_path / "a.tar", names).open("r+b") as file:
+        file.seek(512 + -(-len(members[LIST_FILE]) // 512) * 512 if listed else 0)
+        file.write(header.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(file.tell() + header.size + 1024)
+    refused(tmp_path / "a.tar", r"not a whole archive of a model \(a header of 68,719,476,736")
+
+
+def test_a_list_that_can_be_read_in_two_ways(members, tmp_path):
+    head = b'"files": {'
+    twice = members[LIST_FILE].replace(head, head + b'"config.json": {}, ', 1)
+    refused(
+        write(tmp_path / "a.tar", {**members, LIST_FILE: twice}), "'config.json' is in it twice"
+    )
+    other = members[LIST_FILE].decode().encode("utf-16")
+    refused(write(tmp_path / "b.tar", {**members, LIST_FILE: other}), "not valid JSON")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ark_asr.errors import ModelFormatError, ModelNotFoundError, OptionError
 from ark_asr.models.catalogue import find, is_model_file, is_model_name
-from ark_asr.models.config import require
+from ark_asr.models.fields import parse_object, require
 from ark_asr.models.home import (
     UNFINISHED,
     Installed,
@@ -155,11 +155,11 @@ def import_model(
         raise ModelNotFoundError(f"{archive}: no such file")
     unfinished = store_folder() / UNFINISHED
     try:
-        archive.open("rb").close()
+        opened = _Sparing(archive.open("rb", buffering=0))
     except OSError as error:
         raise OptionError(f"{archive}: cannot be read ({error.strerror or error})") from None
     try:
-        with tarfile.open(archive, "r:") as tar:
+        with opened, tarfile.open(fileobj=opened, mode="r:") as tar:
             contents = _read_list(tar, archive)
             dest = place(contents.name, contents.variant)
             if dest.exists() and not overwrite:
@@ -193,13 +193,9 @@ def _read_list(tar: tarfile.TarFile, archive: Path) -> Contents:
     if first is None or first.name != LIST_FILE or not first.isreg() or first.size > _MAX_LIST:
         raise ModelFormatError(f"{archive}: does not begin with {LIST_FILE}; not made by export")
     file = tar.extractfile(first)
-    try:
-        data = json.loads(file.read() if file else b"")
-    except (ValueError, RecursionError):
-        raise ModelFormatError(f"{archive}: {LIST_FILE} is not JSON") from None
     where = f"{archive}: {LIST_FILE}"
-    marks = (data.get("kind"), data.get("format_version")) if isinstance(data, dict) else ()
-    if marks != (KIND, FORMAT_VERSION):
+    data = parse_object(file.read() if file else b"", where, unique=True)
+    if (data.get("kind"), data.get("format_version")) != (KIND, FORMAT_VERSION):
         raise ModelFormatError(f"{where}: is not a {KIND} of version {FORMAT_VERSION}")
     require(data, {"name": str, "variant": str, "files": dict}, where)
     for name in (data["name"], data["variant"]):
@@ -273,6 +269,24 @@ def _held(folder: Path) -> tuple[str, str, Mapping[str, ReceivedFile]]:
         return manifest.name, manifest.precision, {}
     receipt = Receipt.load(folder)
     return receipt.name, receipt.layout, receipt.files
+
+
+class _Sparing(io.BufferedReader):
+    """An archive of which no more is read at once than a block of a member.
+
+    `tarfile` takes a header of any length in one piece: names, and whatever else somebody thinks
+    of. Ours are a few hundred bytes.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read on.
+
+        Raises:
+            TarError: That is more than any part of an archive needs.
+        """
+        if size is None or not 0 <= size <= _BLOCK:
+            raise tarfile.TarError(f"a header of {size:,} bytes")
+        return super().read(size)
 
 
 class _Hashed:
