@@ -164,3 +164,16 @@ def test_max_positions_is_capped_by_the_checkpoint(tmp_path):
     write_checkpoint(tmp_path / "short", max_positions=64)
     assert build_package(tmp_path / "short", tmp_path / "made").max_positions == 64
     assert json.loads((tmp_path / "made" / "ark_asr.json").read_text())["max_positions"] == 64
+
+
+@pytest.mark.parametrize("value", [7e4, -1e38])
+def test_embeddings_too_large_for_float16(tmp_path, value):
+    """They would become infinite, and every answer of the package with them."""
+    config = write_checkpoint(tmp_path / "source")
+    tensors = random_weights(config)
+    tensors["model.embed_tokens.weight"][5, 3] = value
+    write_safetensors(tmp_path / "source" / "model.safetensors", tensors)
+    with pytest.raises(ModelFormatError, match=r"embed_tokens\.weight holds .*, too large for flo"):
+        build_package(tmp_path / "source", tmp_path / "made")
+    assert {path.name for path in tmp_path.iterdir()} == {"source"}
+    build_package(tmp_path / "source", tmp_path / "made", precision="fp32")

@@ -109,6 +109,9 @@ WRONG = [
     ({"t": entry(0, 4, [-1])}, bytes(4), "not whole numbers"),
     ({"t": entry(0, 4, [True])}, bytes(4), "not whole numbers"),
     ({"t": entry(0, 4, "x")}, bytes(4), "not whole numbers"),
+    ({"t": entry(0, 4, [1] * 9)}, bytes(4), "not whole numbers"),
+    ({"t": entry(0, 4, [1 << 63])}, bytes(4), "not whole numbers"),
+    ({"t": entry(-4, 0, [1])}, bytes(4), "not whole numbers"),
     ({"t": {"dtype": "F32", "shape": [1]}}, bytes(4), "lacks dtype, shape or data_offsets"),
     ({"t": "x"}, bytes(4), "lacks dtype, shape or data_offsets"),
     ({"t": entry(0, 4, [4], "I8")}, bytes(4), "t is 'I8'"),
@@ -183,3 +186,12 @@ def test_the_published_model_has_782_tensors():
     shapes = tensor_shapes(config)
     assert len(shapes) == 782
     assert sum(int(np.prod(shape)) for shape in shapes.values()) == 1_299_463_168
+
+
+def test_a_shape_of_numbers_without_end_is_not_multiplied(tmp_path):
+    """Two thousand numbers of four thousand digits would take minutes."""
+    shape = ",".join(["9" * 4000] * 2000)
+    header = f'{{"t": {{"dtype": "F32", "data_offsets": [0, 4], "shape": [{shape}]}}}}'
+    with pytest.raises(ModelFormatError, match="not whole numbers") as caught:
+        Weights.open(write(tmp_path, header.encode(), bytes(4)))
+    assert len(str(caught.value)) < 1000

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ark_asr.errors import ArkError, ArkWarning, OptionError
+from ark_asr.errors import ArkError, ArkWarning, ModelFormatError, OptionError
 from ark_asr.graphs.builder import DataFile, GraphBuilder
 from ark_asr.graphs.decoder import DecoderGraph
 from ark_asr.graphs.encoder import EncoderGraph
@@ -187,6 +187,12 @@ def _write_embedding(data: DataFile, weights: WeightSource, precision: Precision
     dtype = np.dtype(np.float32 if precision == "fp32" else np.float16)
     table = weights[EMBEDDING]
     rows, columns = table.shape
+    largest = max(float(table.max(initial=0.0)), -float(table.min(initial=0.0)))
+    if largest > float(np.finfo(dtype).max):
+        raise ModelFormatError(
+            f"{weights.files[0].parent}: {EMBEDDING} holds {largest:g}, too large for "
+            f"{dtype.name}; convert to fp32"
+        )
     return EmbeddingTable(data.append(table.astype(dtype, copy=False)), dtype.name, rows, columns)
 
 

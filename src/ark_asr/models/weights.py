@@ -32,6 +32,7 @@ POSITIONS = "audio_encoder.whisper.embed_positions.weight"
 # A hundred times that of the largest model. The reference reader takes 100 MB, which would become
 # gigabytes of Python objects.
 _MAX_HEADER = 10_000_000
+_MAX_AXES = 8
 _TYPES = {name: np.dtype(code) for name, code in (("BF16", "<u2"), ("F16", "<f2"), ("F32", "<f4"))}
 
 
@@ -133,7 +134,7 @@ class Weights:
         optional |= {HEAD} if config.decoder.tied_head else set()
         missing = [name for name in expected if name not in stored and name not in optional]
         wrong = [
-            f"{name} is {list(stored[name])}, expected {list(shape)}"
+            f"{name} is {short(list(stored[name]))}, expected {list(shape)}"
             for name, shape in expected.items()
             if name in stored and stored[name] != shape
         ]
@@ -229,8 +230,10 @@ def _entry(path: Path, name: str, entry: object, data: int) -> StoredTensor:
         raise ModelFormatError(f"{path}: {name} lacks dtype, shape or data_offsets") from None
     if not isinstance(dtype, str) or dtype not in _TYPES:
         raise ModelFormatError(f"{path}: {name} is {short(dtype)}; BF16, F16 and F32 are known")
-    numbers = [*shape, begin, end] if isinstance(shape, list) else [None]
-    if not all(type(number) is int and number >= 0 for number in numbers):
+    # Products of numbers without end would be computed for minutes.
+    flat = isinstance(shape, list) and len(shape) <= _MAX_AXES
+    numbers = [*shape, begin, end] if flat else [None]
+    if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
         raise ModelFormatError(f"{path}: shape or offsets of {name} are not whole numbers")
     if end - begin != math.prod(shape) * _TYPES[dtype].itemsize:
         raise ModelFormatError(f"{path}: offsets of {name} do not fit its shape {short(shape)}")
