@@ -6,11 +6,13 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import checkpoints
 import tones
@@ -258,6 +260,47 @@ def test_of_a_model_no_more_is_trained_than_it_has(material, tmp_path, capsys):
     assert size == trained
 
 
+def test_weights_in_several_files_are_gone_on_from(tmp_path, material, capsys):
+    """As larger models are published: they were drawn at random, as if there were none."""
+    start = tmp_path / "start"
+    checkpoints.write_checkpoint(start, encoder_layers=1, layers=1, max_positions=256)
+    whole = load_file(start / "model.safetensors")
+    (start / "model.safetensors").unlink()
+    names = sorted(whole)
+    for number in range(2):
+        save_file({name: whole[name] for name in names[number::2]}, start / f"{number}.safetensors")
+    places = {name: f"{i % 2}.safetensors" for i, name in enumerate(names)}
+    (start / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    path = tones.recipe(material, tmp_path / "run", steps=2, start=f"'{start}'")
+    run = supervised.prepare(TrainConfig.load(path), resume=False, skip_bad=False)
+    assert all(torch.equal(run.model.state_dict()[name], whole[name]) for name in names)
+    assert "drawn at random" not in capsys.readouterr().out
+
+
+def test_weights_are_drawn_aloud_and_never_for_a_package(tmp_path, material, capsys):
+    path = tones.recipe(material, tmp_path / "run", steps=2)
+    supervised.prepare(TrainConfig.load(path), resume=False, skip_bad=False)
+    assert "weights drawn at random" in capsys.readouterr().out
+    package = tmp_path / "package"
+    shutil.copytree(material / "start", package)
+    (package / "decoder.onnx").write_bytes(b"")
+    path = tones.recipe(material, tmp_path / "run", steps=2, start=f"'{package}'")
+    with pytest.raises(OptionError, match=r"package is a package, which cannot be trained"):
+        supervised.prepare(TrainConfig.load(path), resume=False, skip_bad=False)
+
+
+def test_what_is_not_there_is_said(tmp_path, material, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    path = tones.recipe(material, tmp_path / "run", steps=2, device="'cuda'")
+    with pytest.raises(OptionError, match="PyTorch finds no GPU here"):
+        supervised.prepare(TrainConfig.load(path), resume=False, skip_bad=False)
+    (tmp_path / "file").write_text("mine")
+    path = tones.recipe(material, tmp_path / "file", steps=2)
+    with pytest.raises(OptionError, match=r"file: is no folder and cannot become one"):
+        supervised.main(path)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -267,6 +310,8 @@ def test_of_a_model_no_more_is_trained_than_it_has(material, tmp_path, capsys):
         ("start = 's'\noutput = 'o'\n[optim]\nclip = 0.0", "optim.clip must be more than 0"),
         ("start = 's'\noutput = 'o'\n[optim]\nother_rate = nan", "other_rate must be 0 or more"),
         ("start = 's'\noutput = 'o'\n[augment]\nspeed = 1.0", "augment.speed is less"),
+        ("start = 's'\noutput = 'o'\nthreads = 100_000", "it must be 1 to 1024"),
+        ("start = 's'\noutput = 'o'\nbase = '/'", "unknown base"),
     ],
 )
 def test_values_without_sense_are_refused(tmp_path, text, says):

@@ -19,6 +19,7 @@ from ark_asr.errors import ModelFormatError, ModelNotFoundError, OptionError, Tr
 from ark_asr.modeling.model import ArkForConditionalGeneration
 from ark_asr.models.config import CONFIG_FILE, GENERATION_FILE, PREPROCESSOR_FILE
 from ark_asr.models.tokenizer import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
+from ark_asr.models.weights import INDEX_FILE, WEIGHTS_FILE
 from ark_asr.training.config import TrainConfig
 
 STATE_FILE = "training_state.pt"
@@ -150,6 +151,21 @@ def load_state(folder: Path) -> dict[str, Any]:
             "checkpoint before it"
         ) from None
     return state
+
+
+def has_weights(start: Path) -> bool:
+    """Whether training goes on from weights; a start without any has them drawn at random.
+
+    Raises:
+        OptionError: They are there, but as graphs, which cannot be trained.
+    """
+    if any((start / name).is_file() for name in (WEIGHTS_FILE, INDEX_FILE)):
+        return True
+    if any(start.glob("*.onnx")):
+        raise OptionError(
+            f"{start} is a package, which cannot be trained; name the checkpoint it was made of"
+        )
+    return False
 
 
 def draw_weights(model: ArkForConditionalGeneration, seed: int) -> None:

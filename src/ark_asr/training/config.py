@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from ark_asr.engines.base import check_threads
 from ark_asr.errors import OptionError
 from ark_asr.training.overrides import Overrides
 from ark_asr.training.tables import build
@@ -218,6 +219,8 @@ class TrainConfig:
         Raises:
             OptionError: A key is unknown, missing or mistyped, or has a value without sense.
         """
+        if "base" in table:
+            raise OptionError(f"{path}: unknown base; paths are relative to the recipe")
         config = build(cls, {**table, "base": str(path.resolve().parent)}, str(path))
         config._check(str(path))
         return config
@@ -282,6 +285,7 @@ class TrainConfig:
                 if isinstance(value, int | float) and not 0 <= value < math.inf:
                     name = f"{table}{field.name}"
                     raise OptionError(f"{where}: {name} must be 0 or more, not {value}")
+        check_threads(self.threads or None)
         if max(self.augment.noise, self.optim.decay) > 1 or self.augment.speed >= 1:
             raise OptionError(
                 f"{where}: augment.noise and optim.decay are at most 1, augment.speed is less"

@@ -25,7 +25,11 @@ class Journal:
 
     def __init__(self, folder: Path, step: int) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = error.strerror or error
+            raise OptionError(f"{folder}: is no folder and cannot become one ({why})") from None
         self.path = folder / LOG_FILE
         self._lock = _locked(folder)
         try:

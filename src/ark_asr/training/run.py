@@ -17,7 +17,6 @@ from ark_asr.errors import OptionError
 from ark_asr.modeling.model import ArkForConditionalGeneration
 from ark_asr.models.config import ModelConfig
 from ark_asr.models.tokenizer import Tokenizer
-from ark_asr.models.weights import WEIGHTS_FILE
 from ark_asr.training import checkpoint, lora, sharding
 from ark_asr.training.average import MovingAverage
 from ark_asr.training.config import TrainConfig
@@ -121,13 +120,16 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool, distil: bool =
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise OptionError("device is cuda, but PyTorch finds no GPU here; leave it at auto")
     ranks = Ranks.join(device, always=config.scale.shard)
     latest = checkpoint.latest(config.path(config.output))
     if latest and not resume:
         output = config.path(config.output)
         raise OptionError(f"{output} has checkpoints already: add --resume, or name another output")
 
-    tokenizer = Tokenizer.load(config.path(config.start))
+    start = config.path(config.start)
+    tokenizer = Tokenizer.load(start)
     longest = tokenizer.features.clip_seconds
     data = dataclasses.replace(config.data, max_seconds=config.data.max_seconds or longest)
     config = dataclasses.replace(config, data=data)
@@ -166,13 +168,14 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool, distil: bool =
             f"{size:.2f} M parameters, {trained:.2f} M of them trained; {len(rows):,} clips, "
             f"{hours:.1f} h per epoch ({too_long:,} longer than {config.data.max_seconds:g} s left "
             f"out); update {run.step} of {optim.steps}; {ranks.size} x {device}"
+            + ("" if latest or checkpoint.has_weights(start) else "; weights drawn at random")
         )
     return run
 
 
 def _learner(config: TrainConfig, device: str, *, distil: bool) -> Learner:
     start = config.path(config.start)
-    if (start / WEIGHTS_FILE).is_file():
+    if checkpoint.has_weights(start):
         model = ArkForConditionalGeneration.load(start)
     elif config.adapt.rank or config.adapt.freeze:
         raise OptionError(f"{start} has no weights: there is nothing that adapt could keep")
