@@ -188,7 +188,7 @@ def _write_embedding(data: DataFile, weights: WeightSource, precision: Precision
     table = weights[EMBEDDING]
     rows, columns = table.shape
     largest = max(float(table.max(initial=0.0)), -float(table.min(initial=0.0)))
-    if largest > float(np.finfo(dtype).max):
+    if precision != "fp32" and largest > float(np.finfo(np.float16).max):
         raise ModelFormatError(
             f"{weights.files[0].parent}: {EMBEDDING} holds {largest:g}, too large for "
             f"{dtype.name}; convert to fp32"

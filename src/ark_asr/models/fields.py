@@ -26,14 +26,24 @@ def read_json(path: Path, *, unique: bool = False) -> dict[str, Any]:
         ModelNotFoundError: There is no such file.
         ModelFormatError: It is not a JSON object, or beyond any size that makes sense.
     """
+    return parse_object(read_small(path), str(path), unique=unique)
+
+
+def read_small(path: Path) -> bytes:
+    """The content of a file that must fit into memory with room to spare.
+
+    Raises:
+        ModelNotFoundError: There is no such file.
+        ModelFormatError: It cannot be read, or is beyond any size that makes sense.
+    """
     if not path.is_file():
         raise ModelNotFoundError(f"{path}: no such file; a model folder needs it")
     try:
-        if (size := path.stat().st_size) > _MAX_JSON:
-            raise ModelFormatError(f"{path}: {size:,} bytes are too many for such a file")
-        return parse_object(path.read_bytes(), str(path), unique=unique)
+        if (size := path.stat().st_size) <= _MAX_JSON:
+            return path.read_bytes()
     except OSError as error:
         raise ModelFormatError(f"{path}: cannot be read ({error.strerror})") from None
+    raise ModelFormatError(f"{path}: {size:,} bytes are too many for such a file")
 
 
 def parse_object(text: bytes, where: str, *, unique: bool = False) -> dict[str, Any]:

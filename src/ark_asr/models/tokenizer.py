@@ -18,8 +18,9 @@ from typing import Protocol
 import numpy as np
 from tokenizers import Tokenizer as RawTokenizer
 
-from ark_asr.errors import ModelFormatError, ModelNotFoundError
+from ark_asr.errors import ModelFormatError
 from ark_asr.models.config import FeatureConfig, ModelConfig, read_json
+from ark_asr.models.fields import read_small
 from ark_asr.types import IntArray
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -194,9 +195,12 @@ def read_tokenizer(path: Path) -> RawTokenizer:
         ModelNotFoundError: There is none.
         ModelFormatError: It is damaged.
     """
-    if not path.is_file():
-        raise ModelNotFoundError(f"{path}: no such file; a model folder needs it")
+    text = read_small(path)
     try:
-        return RawTokenizer.from_file(str(path))
+        raw = RawTokenizer.from_buffer(text)
     except Exception as error:  # noqa: BLE001 - the library raises plain Exception
         raise ModelFormatError(f"{path}: not a tokenizer ({error})") from None
+    # What was set when the file was saved would cut or fill up the instruction.
+    raw.no_padding()
+    raw.no_truncation()
+    return raw
