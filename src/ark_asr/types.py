@@ -102,8 +102,7 @@ class Word:
         start: Seconds from the start of the recording.
         end: Seconds from the start of the recording; never before ``start``.
         text: As it stands in the segment's text, its punctuation included, no space around it.
-        confidence: Probability that the word is right, 0 to 1; the product of its tokens' own
-            probabilities if the model was not calibrated.
+        confidence: Probability that it is right, 0 to 1; uncalibrated, the product of its tokens'.
         speaker: Who said it, where speakers were told apart.
     """
 
@@ -225,13 +224,11 @@ class TranscribeOptions(Checked):
         batch_size: Clips that are decoded together.
         max_new_tokens: Upper limit of tokens per clip; ``None`` for one that grows with the clip.
         instruction: The words behind the audio in the prompt; ``None`` for those of its training.
-        vad: Look for speech first. Off: the recording is cut at its quietest points only. ``None``:
-            look for speech only in a recording that is longer than one clip.
+        vad: Look for speech, or else cut at quiet points only. ``None``: if longer than one clip.
         gain: Factor by which all samples are multiplied.
         channel: The one channel to hear, counted from 0; ``None`` for the mean of all.
         track: The audio track of a film, counted from 1; ``None`` for the best. See `open_audio`.
-        context: Tokens of the previous clip's text that each answer is made to go on from; clips
-            are then decoded one after another. 0: each clip for itself.
+        context: Tokens of the previous clip's text that each goes on from, one by one. 0: none.
         mend: Try a clip again that a guard has found fault with.
         strict: A clip that stays in trouble is an error.
         words: Give each segment its words, with times and confidence.
@@ -328,8 +325,7 @@ class LiveEvent:
         utterance: Number of the utterance, from 1; that of the latest one in silence.
         start: Seconds from the start of the stream.
         end: Seconds from the start of the stream.
-        settled: Words that two looks agreed on: within an utterance this text only grows. In a
-            ``final``, the words of a last look at the whole utterance.
+        settled: Words that two looks agreed on; it only grows. In a ``final``: of a last look.
         pending: What follows ``settled`` directly, its space included, and may still change.
         confidence: 0 to 1; ``None`` if nothing was said.
         lag: Seconds that the captions are behind the sound.

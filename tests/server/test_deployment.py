@@ -60,7 +60,7 @@ def test_the_unit_starts_a_server_that_exists(unit):
     program, verb, *arguments = shlex.split(unit["Service"]["ExecStart"])
     assert (program, verb) == ("/opt/ark-asr/bin/ark-asr", "serve")
     params = parsed(arguments)
-    assert (params["host"], params["origin"]) == ("127.0.0.1", [ORIGIN])
+    assert (params["host"], list(params["origin"])) == ("127.0.0.1", [ORIGIN])
     assert str(params["keys"]) == "%d/keys"
     assert unit["Service"]["LoadCredential"].startswith("keys:")
 
