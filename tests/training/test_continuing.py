@@ -13,9 +13,11 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 import checkpoints
 import tones
+from ark_asr.cli import app
 from ark_asr.errors import ModelFormatError, OptionError, TrainingError
 from ark_asr.training import checkpoint, supervised
 from ark_asr.training.config import TrainConfig
@@ -55,6 +57,21 @@ def test_rates_of_the_recipe_go_before_those_of_the_checkpoint(finished):
     assert peaks == [1e-5, 2e-5]
     assert run.step == 2
     assert any(optimiser.state for optimiser in run.optimisers)  # what was learnt of them stays
+
+
+def test_another_order_is_said(finished, material, capsys):
+    goes_on(finished, "steps = 2", "steps = 6")
+    assert "another order" not in capsys.readouterr().out
+    goes_on(finished, "batch_seconds = 4.0", "batch_seconds = 2.0")
+    assert "goes on in another order than before" in capsys.readouterr().out
+    rows = (material / "train.jsonl").read_text().splitlines()
+    manifest = material / "more.jsonl"
+    manifest.write_text("\n".join([*rows, rows[0]]))
+    goes_on(finished, "train.jsonl", "more.jsonl")
+    assert "goes on in another order than before" in capsys.readouterr().out
+    manifest.write_text("\n".join(rows).replace('"text": "a', '"text": "b'))  # only corrected
+    goes_on(finished, "train.jsonl", "more.jsonl")
+    assert "another order" not in capsys.readouterr().out
 
 
 def test_processes_for_data_where_nothing_can_be_forked(material, tmp_path, monkeypatch):
@@ -241,6 +258,24 @@ def test_dev_manifests_of_one_name_are_both_scored(tmp_path):
 def test_a_dev_manifest_is_looked_at_before_the_run(tmp_path, rows, says):
     with pytest.raises(OptionError, match=says):
         dev(tmp_path, "dev.jsonl", rows=rows)
+
+
+def test_a_part_of_a_dev_manifest_is_of_all_of_it(tmp_path):
+    """With 150 rows and a limit of 100 it was the first 100: two of three speakers."""
+    rows = [{"audio": "a.wav", "text": f"x {n}", "duration": 1} for n in range(150)]
+    (found,) = dev(tmp_path, "dev.jsonl", rows=rows)
+    numbers = [int(row.text.split()[1]) for row in found.rows]
+    assert len(set(numbers)) == 100
+    assert [sum(50 * n <= number < 50 * n + 50 for number in numbers) for n in range(3)] in (
+        [34, 33, 33], [33, 34, 33], [33, 33, 34],
+    )  # fmt: skip
+
+
+def test_without_dev_no_checkpoint_is_called_the_best(finished):
+    result = CliRunner().invoke(app, ["train", "supervised", str(finished), "--resume"])
+    assert result.exit_code == 0, result.output
+    assert "the last checkpoint: " in result.output
+    assert result.output.strip().endswith("step-0000002")
 
 
 def test_clips_that_are_longer_than_a_model_hears_are_not_learnt(material, tmp_path):

@@ -194,6 +194,7 @@ def test_a_run_that_goes_on_equals_one_that_never_stopped(material, tmp_path):
     for name in one:
         assert torch.equal(one[name], two[name]), name
     assert tones.logged(whole) == tones.logged(parts)
+    assert all(0 <= row["waiting"] <= 1 for row in read_log(whole / "log.jsonl"))
 
 
 def _train(recipe_path, rank, port):

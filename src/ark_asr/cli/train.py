@@ -57,7 +57,8 @@ def _overrides(
 
 def _ended(best: Path) -> None:
     if os.environ.get("RANK", "0") == "0":  # torchrun's number of this process
-        say(f"the best checkpoint: {best}")
+        # Without manifests to score there is no best one.
+        say(f"the {'best' if best.name == 'best' else 'last'} checkpoint: {best}")
 
 
 @app.command()

@@ -45,7 +45,7 @@ class DataConfig:
     Attributes:
         train: Manifests to learn from.
         dev: Manifests to score with greedy decoding.
-        dev_limit: Rows scored per dev manifest; 0 for all.
+        dev_limit: Rows scored per dev manifest, from all of its parts; 0 for all.
         batch_seconds: Seconds of sound, padding included, in one batch of one process.
         batch_clips: Most clips in one batch.
         max_seconds: Longer clips are left out (counted aloud); 0: longer than the model hears.

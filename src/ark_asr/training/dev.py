@@ -51,8 +51,8 @@ def _names(places: Sequence[str]) -> list[str]:
 
 def _rows(place: str, limit: int) -> tuple[Row, ...]:
     rows = read_manifest(place)
-    limit = limit or len(rows)
-    rows = rows[:: max(len(rows) // max(limit, 1), 1)][:limit]
+    count = min(limit or len(rows), len(rows))
+    rows = [rows[i * len(rows) // count] for i in range(count)]  # of all parts of the manifest
     if not any(plain(row.text) for row in rows):
         raise OptionError(f"{place}: has no words to score; name other rows, or no dev manifest")
     lost = next((row.audio for row in rows if not _is_there(row.audio)), None)

@@ -33,6 +33,7 @@ from ark_asr.training.supervised import (
     move,
     portions,
     say_skipped,
+    waits,
 )
 from ark_asr.training.tally import Tally
 from ark_asr.training.teachers import load_teacher
@@ -124,16 +125,18 @@ def train(run: Run, lesson: Lesson, journal: Journal | None) -> None:
         run.step += 1
         heard += sum(float(batch.frames.sum()) for batch in portion) * frame * run.ranks.size
         if run.step % config.log_every == 0:
-            speed = heard / (time.monotonic() - clock)
+            seconds = time.monotonic() - clock
+            speed, (waiting, starved) = heard / seconds, waits(run, seconds)
             norm = norms / (run.step - since)
             if journal:
                 values = {
-                    "grad_norm": norm, "rate": rate, "rtfx": speed,
+                    "grad_norm": norm, "rate": rate, "rtfx": speed, "waiting": waiting,
                     "skipped": len(run.skipped), "passed_over": run.guard.total,
                 }  # fmt: skip
                 journal.write(run.step, total.figures() | values)
-                say(f"{run.step:6d}  {summary(total)}  norm {norm:.2f}  {speed:.0f} s/s")
+                say(f"{run.step:6d}  {summary(total)}  norm {norm:.2f}  {speed:.0f} s/s{starved}")
             clock, heard, since, norms, total = time.monotonic(), 0.0, run.step, 0.0, Tally()
+            run.waited = 0.0
         if is_over(run, journal):
             break
     farewell(run)

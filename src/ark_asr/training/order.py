@@ -35,6 +35,11 @@ def fingerprint(rows: Sequence[Row]) -> int:
     return int.from_bytes(digest.digest()[:6])
 
 
+def fingerprint_of(order: Sequence[tuple[int, list[int]]]) -> str:
+    """A name for batches of a plan: of others there is another."""
+    return hashlib.sha256(repr([*order]).encode()).hexdigest()
+
+
 def plan(
     rows: Sequence[Row], config: DataConfig, *, seed: int, batches: int
 ) -> list[tuple[int, list[int]]]:

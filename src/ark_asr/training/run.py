@@ -27,7 +27,7 @@ from ark_asr.training.guard import Guard
 from ark_asr.training.learner import Learner
 from ark_asr.training.listening import Listening
 from ark_asr.training.optim import optimisers
-from ark_asr.training.order import gather_rows, plan
+from ark_asr.training.order import fingerprint_of, gather_rows, plan
 from ark_asr.training.ranks import Ranks
 
 _OF_THE_RECIPE = ("peak", "weight_decay")  # keys of a group of parameters
@@ -40,6 +40,7 @@ class Run:
     Attributes:
         dev: What is scored.
         given: Batches of the plan that were used up by all processes before ``begun``.
+        heard: Fingerprint of those batches; empty if it is not known.
         begun: Update at which this process began.
         best: Lowest mean WER on dev so far.
         stale: Evaluations since then.
@@ -58,6 +59,7 @@ class Run:
     dev: list[DevSet] = field(default_factory=list)
     step: int = 0
     given: int = 0
+    heard: str = ""
     begun: int = 0
     best: float = math.inf
     stale: int = 0
@@ -160,6 +162,11 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool, distil: bool =
     refuse_strangers(ranks, run.step, rows)
     needed = run.given + (optim.steps - run.step) * run.portion
     batches.order = plan(rows, config.data, seed=config.seed, batches=needed)
+    if ranks.first and run.heard not in {"", fingerprint_of(batches.order[: run.given])}:
+        say(
+            "goes on in another order than before (other rows, sizes of batches, or seed): some "
+            "clips are heard twice or not at all in this epoch"
+        )
     if ranks.first:
         hours = sum(row.seconds for row in rows) / 3600
         size = sum(p.numel() for p in learner.model.parameters()) / 1e6
@@ -211,11 +218,13 @@ def save(run: Run) -> None:
     if run.ranks.first:
         checkpoint.begin(folder)
     run.ranks.wait()
+    given = run.given + (run.step - run.begun) * run.portion
     with run.average.in_place():
         weights = published(run)
         state = {
             "step": run.step, "best": run.best, "stale": run.stale, "ranks": run.ranks.size,
-            "given": run.given + (run.step - run.begun) * run.portion, "portion": run.portion,
+            "given": given, "heard": fingerprint_of(run.batches.order[:given]),
+            "portion": run.portion,
             "guard": run.guard.state(), "averaged": run.average.updates,
             "rng": torch.get_rng_state(),
         }  # fmt: skip
@@ -287,6 +296,7 @@ def restore(run: Run, folder: Path) -> None:
         group.update(values)
     run.step = run.begun = int(state["step"])
     run.best, run.stale, run.given = float(state["best"]), state["stale"], state["given"]
+    run.heard = state.get("heard", "")
     optim = run.config.optim
     run.guard = Guard(optim.explode, optim.give_up, **state["guard"])
     torch.set_rng_state(state["rng"])

@@ -88,7 +88,7 @@ def train(run: Run, journal: Journal | None) -> None:
         if run.step % config.log_every == 0 and journal:
             spoken, letters, tokens, norm = (sums / (run.step - since)).tolist()
             seconds = time.monotonic() - clock
-            waiting = run.waited / seconds
+            waiting, starved = waits(run, seconds)
             values = {
                 "loss": spoken, "ctc_bytes": letters, "ctc_tokens": tokens, "grad_norm": norm,
                 "rate": factor, "rtfx": heard / seconds, "waiting": waiting,
@@ -99,7 +99,7 @@ def train(run: Run, journal: Journal | None) -> None:
                 f"{run.step:6d}  loss {spoken:.3f}  "
                 + (f"ctc {letters:.3f} {tokens:.3f}  " if auxiliary else "")
                 + f"norm {norm:.2f}  rate {factor:.3f}  {heard / seconds:.0f} s/s"
-                + (f"  waiting {waiting:.0%}: more data.workers?" if waiting > _STARVED else "")
+                + starved
             )
         if run.step % config.log_every == 0:
             clock, heard, since, run.waited = time.monotonic(), 0.0, run.step, 0.0
@@ -107,6 +107,12 @@ def train(run: Run, journal: Journal | None) -> None:
         if is_over(run, journal):
             break
     farewell(run)
+
+
+def waits(run: Run, seconds: float) -> tuple[float, str]:
+    """The share of so many seconds that went in waiting for sound, and a word if it is much."""
+    share = run.waited / seconds
+    return share, f"  waiting {share:.0%}: more data.workers?" if share > _STARVED else ""
 
 
 def is_over(run: Run, journal: Journal | None) -> bool:
