@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +20,7 @@ from ark_asr.errors import OptionError
 from ark_asr.server import beside, deployed
 from ports import free_port
 from programs import started
-from serving import http
+from serving import PATIENCE, http
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pid files need POSIX")
 
@@ -140,6 +142,32 @@ def test_ctrl_c_ends_the_foreground_cleanly(port, heeded):
         rest = process.stderr.read()
     assert "Traceback" not in rest
     assert process.returncode in (0, 130)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux's")
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_is_told_when_clients_can_connect(port, abstract, tmp_path, heeded):
+    where = f"\0{tmp_path}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(where)
+        manager.settimeout(PATIENCE)
+        command = [sys.executable, "-m", "ark_asr", "serve", "--port", str(port), "--threads", "1"]
+        environment = os.environ | {"NOTIFY_SOCKET": where.replace("\0", "@")}
+        with started(command, stderr=subprocess.DEVNULL, env=environment) as process:
+            assert manager.recv(100) == b"READY=1"
+            assert http.get(f"http://127.0.0.1:{port}/health").status_code == 200
+            process.send_signal(signal.SIGTERM)
+
+
+def test_a_service_manager_that_is_gone_stops_no_server(port, tmp_path, heeded):
+    command = [sys.executable, "-m", "ark_asr", "serve", "--port", str(port), "--threads", "1"]
+    environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "nobody")}
+    with started(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert "serving at" in process.stderr.readline()
+        assert json.loads(process.stderr.readline())["event"] == "not_notified"
+        assert http.get(f"http://127.0.0.1:{port}/health").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
 
 
 SERVE_AND_STOP = """

@@ -69,6 +69,12 @@ def test_memory_is_bounded_to_the_megabyte():
     assert 0 < int(taken) < hostile.GIGABYTE // hostile.MEGABYTE
 
 
+@linux
+def test_where_memory_is_all_used_a_decoder_ends_before_the_server():
+    assert list(hostile.said(hostile.tell_standing)) == [b"1000"]
+    assert int(Path(f"/proc/{stem()}/oom_score_adj").read_text()) < 1000
+
+
 def test_processor_time_is_bounded():
     with pytest.raises(AudioDecodeError, match="crashed on it"):
         list(hostile.said(hostile.spin, stall=10 * PATIENCE))

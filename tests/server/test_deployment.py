@@ -73,6 +73,19 @@ def test_the_unit_lets_requests_finish_and_decoders_limit_themselves(unit):
     # A refused setrlimit would leave them without bounds.
     assert service["SystemCallFilter"] == "@system-service"
     assert {"AF_INET", "AF_UNIX"} <= set(service["RestrictAddressFamilies"].split())
+    # As "stop" is usual, one decoder that took all the memory would end the server.
+    assert service["OOMPolicy"] == "continue"
+
+
+def test_systemd_goes_on_when_clients_can_connect(unit):
+    assert unit["Service"]["Type"] == "notify"
+    # The message is a datagram to a socket of the system.
+    assert "AF_UNIX" in unit["Service"]["RestrictAddressFamilies"].split()
+
+
+def test_the_unit_closes_what_strict_leaves_open_to_everybody(unit):
+    closed = {path.lstrip("-") for path in unit["Service"]["ReadOnlyPaths"].split()}
+    assert {"/run", "/dev/shm", "/dev/mqueue"} <= closed
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TypeVar
 
 from ark_asr.errors import AudioDecodeError, AudioError
@@ -45,6 +46,10 @@ class Bounds:
             return
         import resource
 
+        # Where the machine's memory is too small for what may be asked for, this process ends, and
+        # not the server.
+        with suppress(OSError):  # only Linux has it
+            Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
         for limit, value in (
             (resource.RLIMIT_AS, self.memory),
             (resource.RLIMIT_CPU, math.ceil(self.cpu)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -82,6 +83,7 @@ def run(
     # Before anybody is told: a Ctrl-C while the event loop comes to life would leave it half alive.
     with server.capture_signals():
         ready(f"http://{host}:{bound.getsockname()[1]}")
+        _tell_service_manager()
         server.run(sockets=[bound])
 
 
@@ -97,6 +99,20 @@ class Server(uvicorn.Server):
         _log.info("stopping")
         self._stopping()
         await super().shutdown(sockets)
+
+
+def _tell_service_manager() -> None:
+    """Who started this server, if that is systemd, goes on only now (sd_notify(3))."""
+    # Taken away: what is started from here has nothing to say.
+    where = os.environ.pop("NOTIFY_SOCKET", "")
+    if not where.startswith(("/", "@")):
+        return
+    address = where.replace("@", "\0", 1) if where[0] == "@" else where
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        try:
+            manager.sendto(b"READY=1", address)
+        except OSError as error:
+            _log.warning("not_notified", extra={"reason": error.strerror or str(error)})
 
 
 def _bind(settings: Settings) -> socket.socket:
