@@ -168,6 +168,15 @@ def test_a_full_disk_is_one_line_and_takes_no_room(finished, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_run_left_of_a_checkpoint_is_removed(material, tmp_path):
+    output = tmp_path / "run"
+    for name in ("step-0000001.partial", "best.partial", "notes.partial"):
+        (output / name).mkdir(parents=True)
+        (output / name / "model.safetensors").write_bytes(b"half")
+    supervised.main(tones.recipe(material, output, steps=2, save_every=2), resume=True)
+    assert {path.name for path in output.glob("*.partial")} == {"notes.partial"}
+
+
 def test_the_best_survives_an_end_between_its_names(finished, tmp_path):
     config = TrainConfig.load(finished)
     run = goes_on(finished, "ema = 0.9", "ema = 0.9")

@@ -86,6 +86,13 @@ def begin(folder: Path) -> None:
     shutil.rmtree(_old(folder), ignore_errors=True)
 
 
+def sweep(output: Path) -> None:
+    """Remove what interrupted runs have left of checkpoints that are not written again."""
+    for path in output.glob("*.partial"):
+        if path.stem == "best" or _NUMBERED.fullmatch(path.stem):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 @contextmanager
 def derived(source: Path, target: Path) -> Iterator[Path]:
     """A folder for a checkpoint that is made of another; it has its name when all is in it.

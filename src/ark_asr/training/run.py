@@ -216,6 +216,7 @@ def save(run: Run) -> None:
     output = run.config.path(run.config.output)
     folder = output / f"step-{run.step:07d}"
     if run.ranks.first:
+        checkpoint.sweep(output)
         checkpoint.begin(folder)
     run.ranks.wait()
     given = run.given + (run.step - run.begun) * run.portion
