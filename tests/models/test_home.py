@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -174,3 +176,39 @@ def test_a_home_folder_that_nobody_has(monkeypatch):
     monkeypatch.setenv("ARK_ASR_HOME", "~nobody.here")
     with pytest.raises(OptionError, match="there is no home folder"):
         home.store_folder()
+
+
+@pytest.fixture
+def nobody():
+    """The rest of the test may read no more than anybody."""
+    if sys.platform == "win32":
+        pytest.skip("folders are closed in another way there")
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+@pytest.mark.parametrize("place", [".", "int8", "int8/ark-asr-0.6b"])
+@pytest.mark.parametrize("wanted", ["ark-asr-0.6b", "other"])
+def test_a_store_that_may_not_be_read_is_named(monkeypatch, request, place, wanted):
+    # Not in tmp_path, into which nobody else may look.
+    with tempfile.TemporaryDirectory() as made:
+        store_folder = Path(made)
+        (store_folder / "int8" / "ark-asr-0.6b").mkdir(parents=True)
+        (store_folder / home.UNFINISHED).mkdir(mode=0)  # that one is nobody's business
+        store_folder.chmod(0o755)
+        monkeypatch.setenv(home.HOME_VARIABLE, str(store_folder))
+        closed = store_folder / place
+        closed.chmod(0)
+        request.getfixturevalue("nobody")
+        try:
+            with pytest.raises(ModelNotFoundError, match=f"{closed} cannot be read by this user"):
+                store.resolve(wanted)
+            assert store.resolve("ark-mini").embedded  # which is no concern of the store
+        finally:
+            if os.getuid() == 0:
+                os.seteuid(0)
+            closed.chmod(0o755)

@@ -108,6 +108,23 @@ def installed(name: str | None = None) -> list[Installed]:
     return sorted(found, key=lambda one: (one.name, _rank(one.variant), one.variant))
 
 
+def closed() -> Path | None:
+    """A folder of the store that this user may not look into, and that is so not in `installed`."""
+    looked = [store_folder()]
+    for _ in range(3):  # the store, its variants, their models
+        inside: list[Path] = []
+        for folder in looked:
+            try:
+                with os.scandir(folder) as entries:
+                    inside += [Path(entry.path) for entry in entries if entry.is_dir()]
+            except PermissionError:
+                return folder
+            except OSError:  # there is none, or it has just gone
+                continue
+        looked = [one for one in inside if one.name != UNFINISHED]
+    return None
+
+
 def lookup(wanted: str) -> list[Installed]:
     """The installed variants that ``name``, an alias or ``name:variant`` means, best first."""
     name, _, variant = wanted.partition(":")

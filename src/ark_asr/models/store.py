@@ -71,6 +71,11 @@ def resolve(name_or_path: str | Path | None = None) -> ModelFolder:
     path = home.expand(wanted)
     if path.is_dir():
         return _inspect(path)
+    if not path.exists() and (closed := home.closed()):
+        raise ModelNotFoundError(
+            f"no model {str(wanted)!r} was seen, but {closed} cannot be read by this user; make it "
+            "readable (chmod -R go+rX), or run this as its owner"
+        )
     if isinstance(wanted, str) and (entry := find(wanted.partition(":")[0])):
         raise ModelNotFoundError(
             f"{wanted} is not here; fetch it: ark-asr models pull {entry.name}"
