@@ -188,6 +188,32 @@ def test_a_word_that_is_too_wide_is_cut():
     assert [round(cue.start, 6) for cue in found] == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    "seen",
+    [
+        "का",  # a sign beside its letter
+        "e\u0301",  # one above it
+        "\N{REGIONAL INDICATOR SYMBOL LETTER D}\N{REGIONAL INDICATOR SYMBOL LETTER E}",
+        "\N{MAN}\u200d\N{GIRL}",
+        "\N{WAVING HAND SIGN}\N{EMOJI MODIFIER FITZPATRICK TYPE-4}",
+    ],
+)
+@pytest.mark.parametrize("width", [10, 11])
+def test_what_is_seen_as_one_character_is_not_cut(seen, width):
+    options = SubtitleOptions(max_line_width=width, max_line_count=1)
+    lines = [cue.text() for cue in found_in(said(0, 9, seen * 30), options)]
+    assert len(lines) > 2
+    assert all(line.replace(seen, "") == "" for line in lines)
+    assert "".join(lines) == seen * 30
+
+
+def test_one_character_that_is_wider_than_a_line_is_cut_all_the_same():
+    family = "\u200d".join("\N{MAN}\N{WOMAN}\N{GIRL}\N{BOY}\N{BABY}\N{DOG FACE}")
+    options = SubtitleOptions(max_line_width=10, max_line_count=1)
+    found = found_in(said(0, 9, family), options)
+    assert [columns(cue.text()) for cue in found] == [10, 2]
+
+
 def test_words_that_do_not_spell_the_text_are_not_believed():
     changed = said(0, 9, "What someone typed instead", words=spoken("what the model heard").words)
     assert not any(part.timed for part in pieces(changed))

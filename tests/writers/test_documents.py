@@ -53,6 +53,20 @@ def test_md_quotes_what_would_be_markup():
     assert r"\*a\* \_b\_ \<i\> \[x\](y) \`c\` \# 1 \& \$2" in written
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("1. Lecture.mp3", r"1\. Lecture.mp3"),
+        ("2) b.mp3", r"2\) b.mp3"),
+        ("- c.mp3", r"\- c.mp3"),
+        ("10.mp3", "10.mp3"),
+    ],
+)
+def test_a_note_of_md_is_no_list(name, written):
+    odd = replace(TALK, segments=(), warnings=(f"{name}: damaged",))
+    assert f"[^1]: {written}: damaged\n" in get_writer("md").render(odd)
+
+
 def test_long_speech_is_cut_at_full_stops():
     text = "This is a sentence of words. " * 40
     options = DocumentOptions(paragraph_duration=20.0)

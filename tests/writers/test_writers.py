@@ -104,14 +104,39 @@ def test_highlighting_fills_the_same_time_as_without(segment):
         text = render("srt", Transcript((segment,), segment.end, "m"), **options)
         return re.findall(r"(\S+) --> (\S+)", text)
 
-    plain = [span for span in spans() if span[0] != span[1]]
-    frames = spans(highlight_words=True)
-    assert all(start < end for start, end in frames)
+    plain, frames = spans(), spans(highlight_words=True)
     bounds = {time for span in frames for time in span}
     assert {time for span in plain for time in span} <= bounds
-    assert [time for span in frames for time in span] == sorted(
-        time for span in frames for time in span
-    )
+    for found in (plain, frames):
+        assert all(start < end for start, end in found)
+        starts, ends = zip(*found, strict=True) if found else ((), ())
+        assert list(starts) == sorted(starts)
+        # What lasts no time at all is shown for a millisecond, which may be the next one's.
+        assert all(
+            milliseconds_of(end) <= milliseconds_of(start) + 1
+            for end, start in zip(ends, starts[1:], strict=False)
+        )
+
+
+def milliseconds_of(stamp):
+    hours, minutes, seconds = stamp.replace(",", ".").split(":")
+    return round(1000 * (3600 * int(hours) + 60 * int(minutes) + float(seconds)))
+
+
+@pytest.mark.parametrize("options", [{}, {"highlight_words": True}, {"karaoke": True}])
+def test_a_cue_without_a_length_is_shown_all_the_same(options):
+    moment = said(1, 1, "Oh", words=(Word(1, 1, "Oh", 0.9),))
+    text = render("vtt", replace(TALK, segments=(moment,), warnings=()), **options)
+    assert "00:00:01.000 --> 00:00:01.001\n" in text
+    assert re.sub("<.*?>", "", text).endswith("\nOh\n")
+
+
+def test_no_text_holds_the_arrow_that_parts_times():
+    odd = replace(TALK, segments=(said(0, 1, "a ---> b"),), warnings=("c ----> d",))
+    for name in ("srt", "vtt"):
+        arrows = [line for line in render(name, odd).splitlines() if "-->" in line]
+        assert len(arrows) == 1
+        assert arrows[0].startswith("00:00:00")
 
 
 @pytest.mark.parametrize(

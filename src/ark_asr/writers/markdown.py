@@ -12,6 +12,7 @@ from ark_asr.writers.outline import Note, Paragraph, clock, outline, summary, ti
 from ark_asr.writers.pieces import Piece
 
 _SIGNS = re.compile(r"([\\`*_{}\[\]<>#|~&$])")
+_ITEM = re.compile(r"\A(\d*)([-+.)])(?=\s)")
 
 
 class MdWriter(Writer):
@@ -30,7 +31,7 @@ class MdWriter(Writer):
             if paragraph.heading:
                 blocks.append(f"## {clock(paragraph.start)}")
             blocks.append(self._paragraph(paragraph))
-        blocks += [f"[^{note.number}]: {_plain(note.text)}" for note in whole.all_notes]
+        blocks += [f"[^{note.number}]: {_no_list(_plain(note.text))}" for note in whole.all_notes]
         return "\n\n".join(blocks) + "\n"
 
     def _paragraph(self, paragraph: Paragraph) -> str:
@@ -52,3 +53,8 @@ def _marks(notes: Iterable[Note]) -> str:
 def _plain(text: str) -> str:
     """The text with every sign quoted that could mean something."""
     return _SIGNS.sub(r"\\\1", " ".join(text.split()))
+
+
+def _no_list(text: str) -> str:
+    """A block that is no item of a list, as one is that begins with ``1. Lecture.mp3``."""
+    return _ITEM.sub(r"\1\\\2", text)

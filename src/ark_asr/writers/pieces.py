@@ -24,7 +24,11 @@ _SPACELESS = re.compile(
 _SENTENCE_ENDS = tuple(".?!…。？！｡؟۔।")  # noqa: RUF001 - of several scripts
 _CLAUSE_ENDS = tuple(",;:—–、，；：､،؛")  # noqa: RUF001
 _CLOSERS = "\"'”’»›)]」』）】"  # noqa: RUF001
+_MARKS = {"Mn", "Mc", "Me"}
 _INVISIBLE = {"Mn", "Me", "Cf"}
+_JOINER = "\u200d"  # makes one emoji of several
+_FLAG_LETTER = re.compile("[\U0001f1e6-\U0001f1ff]")
+_AFTER_EMOJI = re.compile(f"[{_JOINER}\U0001f3fb-\U0001f3ff]")  # or a colour of skin
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +117,11 @@ def cut(piece: Piece, room: int) -> list[Piece]:
     if columns(piece.text) <= room:
         return [piece]
     parts = [""]
-    for character in piece.text:
-        if columns(parts[-1] + character) > room:
-            parts.append("")
-        parts[-1] += character
+    for character in _seen(piece.text):
+        for unit in [character] if columns(character) <= room else character:
+            if columns(parts[-1] + unit) > room:
+                parts.append("")
+            parts[-1] += unit
     times = _share(piece.start, piece.end, parts)
     return [
         replace(piece, start=start, end=end, text=part, spaced=piece.spaced and not index)
@@ -169,10 +174,28 @@ def _parts(token: str) -> Iterator[str]:
     yield token[begin:]
 
 
+def _seen(text: str) -> list[str]:
+    """Characters as a reader sees them, with what stands on them (UAX #29, simplified)."""
+    found: list[str] = []
+    for character in text:
+        if found and _continues(found[-1], character):
+            found[-1] += character
+        else:
+            found.append(character)
+    return found
+
+
+def _continues(before: str, character: str) -> bool:
+    if unicodedata.category(character) in _MARKS or before[-1] == _JOINER:
+        return True
+    flag = len(before) == 1 and _FLAG_LETTER.match(before) and _FLAG_LETTER.match(character)
+    return bool(flag) or bool(_AFTER_EMOJI.match(character))
+
+
 def _may_break(before: str, after: str) -> bool:
     kind = unicodedata.category(after)
     # Marks belong to what they stand on; "Lm" are the sound and repetition marks of Japanese.
-    if unicodedata.category(before) in {"Ps", "Pi"} or kind in {"Lm", "Mn", "Mc", "Me"}:
+    if unicodedata.category(before) in {"Ps", "Pi"} or kind == "Lm" or kind in _MARKS:
         return False
     if _SPACELESS.match(after):
         return True

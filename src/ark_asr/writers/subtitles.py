@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from ark_asr.writers.cues import Cue, cues
 from ark_asr.writers.options import SubtitleOptions
 from ark_asr.writers.pieces import Piece
 from ark_asr.writers.timestamps import milliseconds, timestamp
+
+# Longer ones too: of "--->" a plain replacement would leave "-->".
+_ARROW = re.compile("-{2,}>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +98,10 @@ def require_words(transcript: Transcript) -> None:
 def _frames(found: Iterable[Cue], options: SubtitleOptions) -> Iterator[Frame]:
     """Each cue once, or once for every word and every pause between words."""
     for cue in found:
-        if not options.highlight_words:
-            yield Frame(cue.start, cue.end, cue)
+        # A cue without a length is shown by no player, and WebVTT does not know such a thing.
+        least = (milliseconds(cue.start) + 1) / 1000
+        if not options.highlight_words or milliseconds(cue.end) <= milliseconds(cue.start):
+            yield Frame(cue.start, max(cue.end, least), cue)
             continue
         at = cue.start
         for piece in cue.pieces:
@@ -115,7 +121,7 @@ def _frames(found: Iterable[Cue], options: SubtitleOptions) -> Iterator[Frame]:
 def _srt_text(frame: Frame) -> str:
     label = f"{frame.cue.speaker}: " if frame.cue.speaker else ""
     text = label + frame.cue.text(lambda piece: _underlined(piece.text, piece, frame))
-    return text.replace("-->", "->")  # SubRip has no way to quote its arrow
+    return _without_arrows(text)
 
 
 def _underlined(text: str, piece: Piece, frame: Frame) -> str:
@@ -151,7 +157,12 @@ def _notes(segment: Segment) -> list[str]:
 
 
 def _note(text: str) -> str:
-    return f"NOTE {' '.join(text.split()).replace('-->', '->')}\n"
+    return f"NOTE {_without_arrows(' '.join(text.split()))}\n"
+
+
+def _without_arrows(text: str) -> str:
+    """With ``->`` for each arrow that parts times: SubRip and comments have no way to quote it."""
+    return _ARROW.sub("->", text)
 
 
 def _quote(text: str) -> str:
