@@ -55,9 +55,10 @@ class Audio:
 
     def cut(self, start: float, end: float) -> Audio:
         """The part between two seconds *of the source recording*, clipped to what is here."""
-        first = max(round((start - self.start) * self.sample_rate), 0)
-        last = min(round((end - self.start) * self.sample_rate), len(self.samples))
-        first = min(first, last)
+        first, last = (
+            min(max(round((at - self.start) * self.sample_rate), 0), len(self.samples))
+            for at in (start, end)
+        )
         start = self.start + first / self.sample_rate
         return Audio(self.samples[first:last], self.sample_rate, start)
 

@@ -122,6 +122,7 @@ def test_nothing_to_hear(tmp_path, wav):
         ({"begin": 2.0, "end": 1.0}, "end (1 s) must come after begin (2 s)"),
         ({"begin": 1.0, "end": 1.0}, "end (1 s) must come after begin (1 s)"),
         ({"end": 0.0}, "end (0 s) must come after begin (0 s)"),
+        ({"begin": 0.5, "end": 0.50001}, "not one sample lies between 0.5 s and the end (0.5 s)"),
         ({"begin": -1.0}, "begin is -1 s; it must not be negative"),
         ({"end": -2.5}, "end is -2.5 s; it must not be negative"),
         ({"begin": float("nan")}, "begin is nan; it must be a finite number"),
@@ -256,6 +257,31 @@ def test_a_rate_for_what_names_its_own_is_refused(tmp_path, wav):
         assert "names its own rate" in refused(source, source_rate=8_000)
     audio = Audio(np.zeros(10, np.float32), 16_000)
     assert "16000 Hz" in refused(audio, source_rate=8_000)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "piped"),
+    [
+        ("mp4", "aac", True),
+        ("mp2", "mp2", False),
+        ("adts", "aac", False),
+        ("caf", "pcm_s16le", True),
+    ],
+)
+def test_whatever_names_its_own_rate_is_known(container, codec, piped, tmp_path, encode, tone):
+    """It would be heard as noise, or the rate that was given be ignored."""
+    data = encode(tone(16_000, 1.0), 16_000, container, codec)
+    path = tmp_path / "a.raw"
+    path.write_bytes(data)
+    for source in (data, io.BytesIO(data), path):
+        assert "names its own rate" in refused(source, source_rate=8_000)
+    assert load_audio(path).duration == pytest.approx(1.0, abs=0.1)
+    if piped:  # of a pipe only its very first bytes are looked at
+        reader, writer = os.pipe()
+        with os.fdopen(writer, "wb") as end:
+            end.write(data[:1000])
+        with os.fdopen(reader, "rb") as pipe:
+            assert "names its own rate" in refused(pipe, source_rate=8_000)
 
 
 def test_things_that_are_no_sound():

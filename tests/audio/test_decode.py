@@ -237,6 +237,19 @@ def test_an_audio_keeps_its_own_clock():
     np.testing.assert_array_equal(audio.samples, source.samples[4000:8000])
 
 
+def test_an_audio_can_be_cut_by_that_clock():
+    source = Audio(np.arange(16_000, dtype=np.float32) / 16_000, 16_000, start=5.0)
+    for start, end, begins, count in (
+        (5.25, 5.5, 5.25, 4000), (0, 5.5, 5, 8000), (5.5, 9, 5.5, 8000), (1, 2, 5, 0), (7, 9, 6, 0),
+        (5.5, 5.25, 5.5, 0),
+    ):  # fmt: skip
+        part = source.cut(start, end)
+        assert (part.start, len(part.samples)) == (begins, count)
+        np.testing.assert_array_equal(
+            part.samples, source.samples[round((begins - 5) * 16_000) :][:count]
+        )
+
+
 def test_headerless_samples_need_a_rate_or_a_telling_name(tmp_path, tone, wav):
     samples = tone(16_000, 1.0)
     raw = wav(samples)[44:]

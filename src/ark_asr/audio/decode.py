@@ -196,6 +196,9 @@ class AudioStream:
             return f"{self.name}: has no samples"
         known = f" (it is {length:.2f} s long)" if length is not None else ""
         start = self._start + self._first / self.sample_rate
+        if self._last <= self._first:
+            end = self._start + self._last / self.sample_rate
+            return f"{self.name}: not one sample lies between {start:g} s and the end ({end:g} s)"
         return f"{self.name}: begin ({start:g} s) is beyond the end{known}"
 
     def _make_blocks(self) -> Generator[Audio]:

@@ -33,7 +33,12 @@ def describes_itself(data: bytes) -> bool:
     False for headerless samples, whatever they hold: a match needs four fixed bytes, or three
     frames of MPEG audio or ADTS in a row.
     """
-    return data.startswith(_MAGIC) or data[4:8] in _MP4_BOXES or _is_mpeg(data)
+    return data.startswith(_MAGIC) or is_mp4(data) or _is_mpeg(data)
+
+
+def is_mp4(data: bytes) -> bool:
+    """Whether these are the first bytes of MP4 or QuickTime, whose index may be at the end."""
+    return data[4:8] in _MP4_BOXES
 
 
 def _is_mpeg(data: bytes) -> bool:

@@ -27,6 +27,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from ark_asr.audio.sniff import describes_itself, is_mp4
 from ark_asr.errors import AudioError, AudioNotFoundError, printable
 from ark_asr.types import Audio
 
@@ -45,13 +46,11 @@ Source: TypeAlias = (
 
 RAW_SUFFIXES = frozenset({".raw", ".pcm"})
 RAW_RATE = 16_000
-_HEAD = 12
+# Bytes that are looked at first: of a pipe no more than must come before anything can be said.
+_PIPE_HEAD, _HEAD = 12, 8192
 # A Path of an address has lost one of the slashes.
 _CURL = ("http", "https", "ftp")
 _ADDRESS = re.compile(r"(https?|ftp|file|[a-z][a-z0-9+.-]+(?=://)):/", re.IGNORECASE)
-_MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
-# RIFF/RF64, Ogg, FLAC, MP3 with tags, Matroska/WebM, AIFF, AU, AMR: sound that names its own rate.
-_MAGIC = (b"RIFF", b"RF64", b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3", b"FORM", b".snd", b"#!AMR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +151,7 @@ def _from_path(name: str, source_rate: int | None) -> Input:
         raise AudioError(f"{name}: is empty (0 bytes)")
     # The prefix keeps a name such as "a:b.wav" from being taken for a network protocol.
     found = Input(f"file:{name}", name, seekable=True)
-    if path.suffix.lower() in RAW_SUFFIXES and not head.startswith(_MAGIC):
+    if path.suffix.lower() in RAW_SUFFIXES and not describes_itself(head):
         note = f"{name}: has no header; read as 16-bit little-endian mono at {RAW_RATE} Hz"
         notes = () if source_rate else (note,)
         return replace(found, raw_rate=source_rate or RAW_RATE, notes=notes)
@@ -189,10 +188,10 @@ def _from_stream(file: BinaryIO, name: str, source_rate: int | None) -> Input:
         raise
     except (OSError, ValueError) as error:  # a file that is closed raises the latter
         raise AudioError(f"{name}: cannot be read ({error})") from None
-    head = _read(file, name, _HEAD)
+    head = _read(file, name, _HEAD if seekable else _PIPE_HEAD)
     if not head:
         raise AudioError(f"{name}: is empty (0 bytes)")
-    if source_rate is not None and head.startswith(_MAGIC):
+    if source_rate is not None and describes_itself(head):
         raise AudioError(f"{name}: names its own rate; source_rate is for arrays and raw samples")
     if seekable:
         file.seek(0)
@@ -200,7 +199,7 @@ def _from_stream(file: BinaryIO, name: str, source_rate: int | None) -> Input:
             cast("BinaryIO", _Seekable(file, name)), name, seekable=True, raw_rate=source_rate
         )
     piped = cast("BinaryIO", _Pipe(head, file, name))
-    if head[4:8] not in _MP4_BOXES:
+    if not is_mp4(head):
         return Input(piped, name, seekable=False, raw_rate=source_rate)
     spool = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the Input)
     shutil.copyfileobj(piped, spool)
