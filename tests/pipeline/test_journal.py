@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from ark_asr import Journal, OptionError, Recognizer, TranscribeOptions
+from ark_asr.audio import AudioStream
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.pipeline.drift import Said
 from ark_asr.pipeline.journal import Finished, Origin
@@ -167,6 +168,35 @@ def test_a_file_that_is_no_journal_stays_as_it_is(tmp_path, content):
     with pytest.raises(OptionError, match="is no journal"):
         Journal(path).open(ORIGIN)
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize("line", ["{garbage", "[]", '{"clips": 3}', '"text"'])
+def test_a_damaged_journal_is_one_line(tmp_path, line):
+    journal = Journal(tmp_path / "journal")
+    journal.open(ORIGIN)
+    journal.path.write_text(f"{journal.path.read_text()}{line}\n")
+    before = journal.path.read_text()
+    with pytest.raises(OptionError, match="journal: is a damaged journal; remove the file"):
+        journal.open(ORIGIN)
+    assert journal.path.read_text() == before
+
+
+def test_the_recording_is_given_back_whoever_fails(listen, recording, tmp_path, monkeypatch):
+    closed, close = [], AudioStream.close
+
+    def watch(stream):
+        closed.append(stream.name)
+        close(stream)
+
+    def report(_progress):
+        raise StopError
+
+    journal = Journal(tmp_path / "journal")
+    listen()[0].transcribe(recording, OPTIONS, journal=journal)
+    monkeypatch.setattr(AudioStream, "close", watch)
+    with pytest.raises(StopError):  # by the report of what was there already
+        listen()[0].transcribe(recording, OPTIONS, journal=journal, progress=report)
+    assert closed
 
 
 def test_only_files_can_be_resumed(listen, tmp_path):

@@ -99,6 +99,13 @@ def test_batches_grow_from_one_clip_to_what_is_asked(make, most, sizes):
     assert max(engine.batches) == most
 
 
+@pytest.mark.parametrize("gain", [1e30, 1e300])
+def test_a_gain_beyond_all_sound_is_refused(make, gain):
+    """Instead of silence: nobody is heard in samples that are not finite."""
+    with pytest.raises(OptionError, match=r"gain is 1e\+30+; it makes array louder than any sound"):
+        run(make("x")[0], 2, replace(WHOLE, gain=gain))
+
+
 def test_batch_size_changes_nothing_but_speed(make):
     found = []
     for size in (1, 2, 8):

@@ -74,7 +74,7 @@ class Journal:
         """Begin a journal, or go on with the one that is there.
 
         Raises:
-            OptionError: The file is no journal, or one of something else.
+            OptionError: The file is no journal, a damaged one, or one of something else.
             OSError: It cannot be read or written.
         """
         head = {"kind": _KIND, "version": _VERSION, **asdict(origin)}
@@ -92,7 +92,12 @@ class Journal:
             opened.truncate()
             if not lines:
                 _write(opened.fileno(), first)
-        return self._finished(lines[1:])
+        try:
+            return _finished(lines[1:])
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise OptionError(
+                f"{self.path}: is a damaged journal; remove the file to begin anew"
+            ) from None
 
     def add(self, done: Finished) -> None:
         """Note the clips that are done, with the segments that came since the last note."""
@@ -128,13 +133,14 @@ class Journal:
     def _unknown(self) -> OptionError:
         return OptionError(f"{self.path}: is no journal of ark-asr; name another file")
 
-    def _finished(self, lines: Sequence[bytes]) -> Finished:
-        rows = [json.loads(line) for line in lines]
-        if not rows:
-            return Finished()
-        segments = tuple(_segment(segment) for row in rows for segment in row["segments"])
-        said = tuple(Said(one["text"], tuple(one["token_ids"])) for one in rows[-1]["said"])
-        return Finished(rows[-1]["clips"], said, segments)
+
+def _finished(lines: Sequence[bytes]) -> Finished:
+    rows = [json.loads(line) for line in lines]
+    if not rows:
+        return Finished()
+    segments = tuple(_segment(segment) for row in rows for segment in row["segments"])
+    said = tuple(Said(one["text"], tuple(one["token_ids"])) for one in rows[-1]["said"])
+    return Finished(rows[-1]["clips"], said, segments)
 
 
 def _write(file: int, text: str) -> None:

@@ -138,27 +138,25 @@ class Recognizer:
         """
         origin = journal and self._origin(journal.program, source, options)
         run = self._run(source, options, source_rate, cancelled)
-        try:  # after the recording: of one that cannot be used nothing is noted
+        with closing(run.sound):
+            # After the recording was opened: of one that cannot be used nothing is noted.
             earlier = journal.open(origin) if journal and origin else Finished()
-        except BaseException:
-            run.sound.close()
-            raise
-        run.go_on(earlier)
-        segments: list[Segment] = []
-        begin = options.begin or 0.0
-        resumed = earlier.segments[-1].end - begin if earlier.segments else 0.0
+            run.go_on(earlier)
+            segments: list[Segment] = []
+            begin = options.begin or 0.0
+            resumed = earlier.segments[-1].end - begin if earlier.segments else 0.0
 
-        def report(batch: tuple[Segment, ...]) -> None:
-            segments.extend(batch)
-            if progress is not None and batch:
-                done, total = batch[-1].end - begin, run.sound.duration
-                progress(Progress(done, total, run.watch.elapsed, batch, resumed))
+            def report(batch: tuple[Segment, ...]) -> None:
+                segments.extend(batch)
+                if progress is not None and batch:
+                    done, total = batch[-1].end - begin, run.sound.duration
+                    progress(Progress(done, total, run.watch.elapsed, batch, resumed))
 
-        report(earlier.segments)
-        for batch in run:
-            if journal is not None and not any("cancelled" in one.flags for one in batch):
-                journal.add(Finished(run.clips, tuple(run.neighbours.said), batch))
-            report(batch)
+            report(earlier.segments)
+            for batch in run:
+                if journal is not None and not any("cancelled" in one.flags for one in batch):
+                    journal.add(Finished(run.clips, tuple(run.neighbours.said), batch))
+                report(batch)
         if progress is not None:
             progress(Progress(run.heard, run.heard, run.watch.elapsed, (), resumed))
         return Transcript(

@@ -12,8 +12,9 @@ from typing import get_args
 import numpy as np
 
 from ark_asr.audio import Source, cut, open_audio
+from ark_asr.audio.feeds import audible
 from ark_asr.engines.base import AnyEngine
-from ark_asr.errors import TroubleError
+from ark_asr.errors import OptionError, TroubleError
 from ark_asr.models.calibration import Calibration
 from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.drift import Neighbours
@@ -114,12 +115,19 @@ class Run:
         )
 
     def _blocks(self) -> Iterator[Audio]:
-        gain = np.float32(self._options.gain)
         for block in self.sound:
             if self._cancelled():
                 return
             self.heard += block.duration
-            yield block if gain == 1 else replace(block, samples=block.samples * gain)
+            yield block if self._options.gain == 1 else self._amplified(block)
+
+    def _amplified(self, block: Audio) -> Audio:
+        gain = self._options.gain
+        with np.errstate(over="ignore", invalid="ignore"):
+            samples = block.samples * np.float32(gain)
+        if not audible(samples).all():
+            raise OptionError(f"gain is {gain:g}; it makes {self.sound.name} louder than any sound")
+        return replace(block, samples=samples)
 
     def _follow(self, cuts: Sequence[Audio]) -> tuple[Segment, ...]:
         """The next batch of this recording."""
