@@ -227,6 +227,27 @@ def test_a_log_is_not_lost_on_a_full_disk(tmp_path, monkeypatch):
     assert (tmp_path / "log.jsonl").read_text() == '{"step": 5}\n'
 
 
+def test_a_log_that_cannot_be_written_says_where_and_what_to_do(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    journal = Journal(tmp_path, 0)
+    journal.write(1, {"loss": 1.0})
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.board, "add_scalar", full)
+        with pytest.raises(TrainingError, match=r"log cannot be written \(No space.*--resume"):
+            journal.write(2, {"loss": 1.0})
+    journal.path = tmp_path / "gone" / "log.jsonl"
+    with pytest.raises(TrainingError, match="log cannot be written"):
+        journal.write(3, {"loss": 1.0})
+    board = journal.board.close
+    monkeypatch.setattr(journal.board, "close", full)
+    journal.close()  # what was said before is what counts
+    assert "tensorboard: is not whole" in capsys.readouterr().out
+    board()
+    Journal(tmp_path, 1).close()  # it is not locked any more
+
+
 @pytest.mark.parametrize(
     ("first", "says"),
     [([3.0, 1.0], "disk that all machines see"), ([2.0, 1.0], "the same on all machines")],

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from torch.utils.tensorboard import SummaryWriter
 
 from ark_asr.batch.places import write_whole
-from ark_asr.errors import OptionError
+from ark_asr.errors import OptionError, TrainingError
 
 LOG_FILE = "log.jsonl"
 LOCK_FILE = ".lock"
 CURVES_FILE = "curves.png"
+BOARD = "tensorboard"
 
 
 class Journal:
@@ -36,27 +39,51 @@ class Journal:
             kept = [row for row in read_log(self.path) if row["step"] <= step]
             # Whole or not at all: on a full disk the log of days is still there.
             write_whole(str(self.path), "".join(json.dumps(row) + "\n" for row in kept).encode())
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+            self.board = SummaryWriter(str(folder / BOARD), purge_step=step + 1)
         except BaseException:
             self._lock.close()
             raise
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        """One line of the log; numbers go to TensorBoard as well."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self.board.add_scalar(name, value, step)
+        """One line of the log; numbers go to TensorBoard as well.
+
+        Raises:
+            TrainingError: It cannot be written, such as on a full disk.
+        """
+        with self._room():
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    self.board.add_scalar(name, value, step)
 
     def draw(self) -> None:
-        """Loss and WER over the steps as a PNG."""
-        draw_curves(self.path, self.folder / CURVES_FILE)
+        """Loss and WER over the steps as a PNG.
+
+        Raises:
+            TrainingError: As `write`.
+        """
+        with self._room():
+            draw_curves(self.path, self.folder / CURVES_FILE)
 
     def close(self) -> None:
         """Flush TensorBoard, and let others write here."""
-        self.board.close()
-        self._lock.close()
+        try:
+            self.board.close()
+        except OSError as error:  # what a run has come to is worth more
+            print(f"{self.folder / BOARD}: is not whole ({error.strerror or error})", flush=True)
+        finally:
+            self._lock.close()
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(
+                f"{self.folder}: the log cannot be written ({error.strerror or error}); make room "
+                "and go on with --resume"
+            ) from None
 
 
 def _locked(folder: Path) -> IO[bytes]:
