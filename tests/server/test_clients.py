@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import httpx
 import openai
@@ -13,6 +16,12 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
+from ark_asr.server.desk import Work
+from ark_asr.server.events import Events
+from ark_asr.server.openai import _parts
+from ark_asr.server.settings import Settings
+from ark_asr.server.ticket import Spoken
+from ark_asr.types import Segment
 from serving import PATIENCE, eventually, http, serving
 
 
@@ -180,6 +189,36 @@ def test_a_request_that_takes_too_long_is_given_up(hello):
         answer = http.post(f"{served.url}/asr", files={"file": ("a.flac", hello.read_bytes())})
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
         assert served.scheduler.waiting == 0
+
+
+def test_a_stream_that_takes_too_long_is_given_up_behind_its_first_words_too():
+    """Each event is waited for in a task of its own; the time counts over all of them."""
+
+    class Unfinished:
+        background, seconds = False, 0.0
+
+        async def answers(self):
+            yield (Spoken(Segment(0.0, 1.0, "hello there", "hello there", 0.9, 2), (), (), 1),)
+            await asyncio.Event().wait()
+
+    async def told():
+        service = Mock(settings=Settings(timeout=0.2))
+        hearing = Mock(damage=[], heard=0.0)
+        work = Work(service, Mock(), Unfinished(), hearing, Mock())
+        want = Mock(format="json", logprobs=False)
+        sent = []
+
+        async def send(message):
+            sent.append(message.get("body", b""))
+
+        forever = asyncio.Event().wait
+        async with asyncio.timeout(PATIENCE):
+            await Events(_parts(work, want))({"type": "http"}, forever, send)
+        return [json.loads(part.partition(b"data: ")[2]) for part in filter(None, sent)]
+
+    first, last = asyncio.run(told())
+    assert first["delta"] == "hello there"
+    assert (last["type"], last["error"]["code"]) == ("error", "timeout")
 
 
 def test_a_model_that_cannot_be_used_is_told(tmp_path, root):

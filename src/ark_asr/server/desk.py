@@ -117,10 +117,16 @@ class Work:
             Problem: 504: it took too long; others as `pieces`.
             ArkError: As `pieces`.
         """
-        async with self._in_time():
-            async for piece in self.pieces():
-                for one in piece:
-                    yield one
+        pieces = self.pieces()
+        while True:
+            # Around each piece by itself: an event of a stream is waited for in a task of its own,
+            # and a timeout can end no task but the one that it was begun in.
+            async with self._in_time():
+                piece = await anext(pieces, None)
+            if piece is None:
+                return
+            for one in piece:
+                yield one
 
     def _check_damage(self) -> None:
         if self.hearing.damage and not self._asked.allow_damage:
