@@ -262,6 +262,21 @@ def test_only_the_hash_of_a_key_is_kept(tmp_path):
         Keys.load(path)
 
 
+def test_a_key_is_added_to_whatever_an_editor_left_of_the_file(tmp_path):
+    """No end of its last line, or nothing, because the one key in it was to be replaced."""
+    path = tmp_path / "keys"
+    first = add_key(path, "ann")
+    path.write_text(path.read_text().rstrip("\n"))
+    second = add_key(path, "bob")
+    keys = Keys.load(path)
+    assert [keys.name_of(key) for key in (first, second)] == ["ann", "bob"]
+    path.write_text("# of this house\n")
+    with pytest.raises(OptionError, match="holds no key"):
+        Keys.load(path)
+    third = add_key(path, "ann")
+    assert Keys.load(path).name_of(third) == "ann"
+
+
 def test_other_machines_need_a_key_or_a_word():
     with pytest.raises(OptionError, match="--keys"):
         Settings(host="0.0.0.0")
@@ -332,6 +347,10 @@ def test_the_page_comes_with_all_its_files_and_nothing_from_elsewhere(served):
         assert "unsafe" not in answer.headers["content-security-policy"]
 
 
-@pytest.mark.parametrize("path", ["/page/../app.py", "/page/%2e%2e/app.py", "/page/__init__.py"])
+@pytest.mark.parametrize(
+    "path",
+    ["/page/../app.py", "/page/%2e%2e/app.py", "/page/__init__.py", "/page/a%00.js",
+     f"/page/{'a' * 300}.js"],
+)  # fmt: skip
 def test_the_page_has_no_way_out(served, path):
     assert http.get(served.url + path).status_code == 404

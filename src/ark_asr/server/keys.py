@@ -33,21 +33,9 @@ class Keys:
         Raises:
             OptionError: It cannot be read, holds no key, or a line that is none.
         """
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise OptionError(f"{path}: cannot be read as a file of keys ({error})") from None
-        entries = []
-        for number, line in enumerate(lines, 1):
-            if not line.strip() or line.startswith("#"):
-                continue
-            match = _LINE.fullmatch(line.strip())
-            if match is None:
-                raise OptionError(f"{path}, line {number}: must be name:sha256; see `serve key`")
-            entries.append((match[1], match[2]))
-        if not entries:
-            raise OptionError(f"{path}: holds no key; make one: ark-asr serve key NAME --keys FILE")
-        return cls(tuple(entries))
+        if entries := _entries(_text(path), path):
+            return cls(entries)
+        raise OptionError(f"{path}: holds no key; make one: ark-asr serve key NAME --keys FILE")
 
     def name_of(self, key: str) -> str | None:
         """Whose key it is; takes the same time whether it is right or wrong."""
@@ -70,16 +58,39 @@ def add_key(path: Path, name: str) -> str:
     """
     if not re.fullmatch(r"[\w.@-]+", name):
         raise OptionError(f"name {name!r}: only letters, digits and . _ @ -")
-    if path.exists() and name in dict(Keys.load(path).entries):
+    text = _text(path) if path.exists() else ""
+    if name in dict(_entries(text, path)):
         raise OptionError(f"{path}: has a key of {name} already; remove its line first")
+    # An editor may have left the last line without its end.
+    begin = "" if text.endswith("\n") or not text else "\n"
     key = _PREFIX + secrets.token_urlsafe(32)
     try:
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(file, "a", encoding="utf-8") as lines:
-            lines.write(f"{name}:{_digest(key)}\n")
+            lines.write(f"{begin}{name}:{_digest(key)}\n")
     except OSError as error:
         raise OptionError(f"{path}: cannot be written ({error.strerror})") from None
     return key
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path}: cannot be read as a file of keys ({error})") from None
+
+
+def _entries(text: str, path: Path) -> tuple[tuple[str, str], ...]:
+    """Those of all lines but empty ones and comments."""
+    entries = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = _LINE.fullmatch(line.strip())
+        if match is None:
+            raise OptionError(f"{path}, line {number}: must be name:sha256; see `serve key`")
+        entries.append((match[1], match[2]))
+    return tuple(entries)
 
 
 def _digest(key: str) -> str:

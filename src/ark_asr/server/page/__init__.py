@@ -41,8 +41,11 @@ def router() -> APIRouter:
 
 
 def _file(name: str) -> Response:
-    path = (_FOLDER / name).resolve()
-    kind = _TYPES.get(path.suffix)
-    if kind is None or not path.is_relative_to(_FOLDER.resolve()) or not path.is_file():
+    try:
+        path = (_FOLDER / name).resolve()
+        there = path.is_relative_to(_FOLDER.resolve()) and path.is_file()
+    except (OSError, ValueError):  # no name of a file: too long, or with a null byte
+        there = False
+    if not there or (kind := _TYPES.get(path.suffix)) is None:
         raise Problem(404, "there is no such page", None, "not_found")
     return FileResponse(path, media_type=kind, headers={"Cache-Control": "no-cache"})
