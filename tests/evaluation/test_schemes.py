@@ -121,6 +121,10 @@ def test_basic_by_hand(reference, hypothesis, edits, words):
         ("a thousand and one nights", "a thousand and 1 nights"),
         ("hundred", "hundred"),
         ("one thousand and", "1000 and"),
+        ("between one thousand and two thousand", "between 1000 and 2000"),
+        ("between one hundred and two hundred", "between 100 and 200"),
+        ("one hundred two hundred", "100 200"),
+        ("one hundred and two thousand", "102000"),
     ],
 )
 def test_english(text, expected):

@@ -83,7 +83,7 @@ def numbers(words: list[str]) -> list[str]:
 
 def _cardinal(words: list[str], at: int) -> tuple[int | None, int]:
     """Value and number of words of the longest cardinal that begins there."""
-    total, scale, here = 0, 10**12, at
+    total, scale, here, end = 0, 10**12, at, at
     while True:
         value, length = _below_thousand(words, here)
         if value is None:
@@ -95,12 +95,10 @@ def _cardinal(words: list[str], at: int) -> tuple[int | None, int]:
             break
         scale = _SCALES[after]
         total += value * scale
-        here += length + 1
-        # "a thousand and one": the "and" belongs to it only if a number follows.
-        joined = here + 1 < len(words) and words[here] == "and"
-        if joined and _below_thousand(words, here + 1)[0] is not None:
-            here += 1
-    return (total, here - at) if here > at else (None, 1)
+        end = here = here + length + 1
+        # "a thousand and one": the "and" belongs to it only if the number behind it does.
+        here += words[end : end + 1] == ["and"]
+    return (total, end - at) if end > at else (None, 1)
 
 
 def _below_thousand(words: list[str], at: int) -> tuple[int | None, int]:
@@ -110,7 +108,11 @@ def _below_thousand(words: list[str], at: int) -> tuple[int | None, int]:
     total, length = rest * 100, length + 1
     skip = int(words[at + length : at + length + 1] == ["and"])
     more, count = _below_hundred(words, at + length + skip)
-    return (total, length) if more is None else (total + more, length + skip + count)
+    whole = length + skip + count
+    # "one hundred and two hundred" are two numbers.
+    if more is None or words[at + whole : at + whole + 1] == ["hundred"]:
+        return total, length
+    return total + more, whole
 
 
 def _below_hundred(words: list[str], at: int) -> tuple[int | None, int]:

@@ -108,7 +108,7 @@ class EnglishScheme:
     """
 
     name = "english"
-    version = 2
+    version = 3
     language = "en"
 
     def score(self, reference: str, hypothesis: str, language: str = "en") -> RowScore:  # noqa: ARG002
