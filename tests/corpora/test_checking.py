@@ -142,6 +142,16 @@ def test_kinds_are_named_in_the_help_and_no_other_is_taken(data, tmp_path):
     assert (result.exit_code, "there is no kind 'nonsense'" in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("threads", [0, -1, 100_000])
+def test_threads_that_cannot_be_are_one_line(data, tmp_path, threads):
+    wav(tmp_path / "a.wav", 3)
+    source = write_jsonl(tmp_path / "m.jsonl", [{"audio": "a.wav", "text": "t"}])
+    for verb in (("check", source), ("stats", source)):
+        result = data(*verb, "--threads", threads)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == f"ark-asr: threads is {threads}; it must be 1 to 1024\n"
+
+
 def test_real_speech(data, speech, tmp_path):
     """Every spoken digit of two speakers: no finding but that both are in one part."""
     rows = [

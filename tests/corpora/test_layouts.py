@@ -254,6 +254,21 @@ def test_datasets_of_hugging_face(data, tmp_path, form):
     assert "say which with --text-field" in wrong.stderr
 
 
+def test_a_manifest_named_from_another_folder_is_still_relative(data, tmp_path, monkeypatch):
+    wav(tmp_path / "set" / "a.wav", 3)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert data("manifest", "../set", "-o", "../set/m.jsonl").exit_code == 0
+    assert [row["audio"] for row in read_jsonl(tmp_path / "set" / "m.jsonl")] == ["a.wav"]
+
+
+def test_a_damaged_table_of_a_saved_dataset_is_named(data, tmp_path):
+    state = write(tmp_path / "hf" / "state.json", "{")
+    result = data("manifest", tmp_path / "hf", "-o", tmp_path / "m.jsonl")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"ark-asr: {state}: is not JSON")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

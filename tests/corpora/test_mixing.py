@@ -96,6 +96,18 @@ def test_what_cannot_be_mixed_is_left_out(data, speech_and_noise, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_nothing_that_is_read_is_written_over(data, speech_and_noise, tmp_path):
+    source, noise = speech_and_noise
+    out = tmp_path / "out"
+    assert data("mix", source, "--noise", noise, "-o", out).exit_code == 0
+    made = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    other = write_jsonl(tmp_path / "m.jsonl", [{"audio": str(out / "audio" / "0000001.wav")}])
+    for again, message in ((out / "manifest.jsonl", "is an input"), (other, "0000001.wav is read")):
+        result = data("mix", again, "--noise", noise, "-o", out, "--overwrite")
+        assert (result.exit_code, message in result.stderr) == (2, True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == made
+
+
 @pytest.mark.parametrize("text", ["", "loud", "9:3", "nan", "1:2:3", "200"])
 def test_ratios_that_make_no_sense(text):
     with pytest.raises(OptionError, match="--snr"):

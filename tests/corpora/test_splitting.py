@@ -102,6 +102,25 @@ def test_a_divided_manifest_still_finds_its_recordings(data, tmp_path):
     assert (again.exit_code, "--overwrite" in again.stderr) == (2, True)
 
 
+def test_the_manifest_that_is_divided_is_no_part_of_itself(data, tmp_path):
+    rows = [{"audio": f"{n}.wav", "text": "t", "speaker": f"s{n}", "duration": 1} for n in range(4)]
+    source = write_jsonl(tmp_path / "train.jsonl", rows)
+    before = source.read_bytes()
+    result = data("split", source, "-o", tmp_path, "--overwrite")
+    assert (result.exit_code, f"{source} is an input" in result.stderr) == (2, True)
+    assert [*tmp_path.iterdir()] == [source]
+    assert source.read_bytes() == before
+
+
+def test_a_text_cannot_tell_a_terminal_what_to_do(data, tmp_path):
+    rows = [{"audio": "a.wav", "text": "a\x1bb\x07", "split": "x\x1b[2J", "language": "e\x1b",
+             "duration": 1}]  # fmt: skip
+    result = data("stats", write_jsonl(tmp_path / "m.jsonl", rows))
+    assert result.exit_code == 0, result.stderr
+    assert "\x1b" not in result.stdout
+    assert "\\x1b" in result.stdout
+
+
 def test_stats(data, tmp_path):
     wav(tmp_path / "20.wav", 20)
     rows = [

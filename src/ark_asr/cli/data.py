@@ -205,13 +205,14 @@ def split(
 ) -> None:
     """Divide a manifest so that no speaker is in two parts; the same way every time."""
     with outcome():
-        from ark_asr.batch.manifests import read_manifest
+        from ark_asr.batch.manifests import read_manifest, refuse_as_output
         from ark_asr.corpora.manifest import seconds_of, write_manifest
         from ark_asr.corpora.splitting import parse_shares, split_by_speaker
 
         shares = parse_shares(parts)
         targets = {part: output / f"{part}.jsonl" for part in shares}
         for target in targets.values():
+            refuse_as_output(str(target), source)
             _refuse_to_replace(target, overwrite=overwrite)
         records = read_manifest(source, audio_root=audio_root)
         divided = split_by_speaker(records, shares, seed=seed, field=speaker_field, unknown=unknown)
@@ -244,17 +245,21 @@ def mix(
     named and left out, and the exit code is 1.
     """
     with outcome():
-        from ark_asr.batch.manifests import read_manifest
+        from ark_asr.batch.manifests import read_manifest, refuse_as_output
         from ark_asr.corpora.manifest import write_manifest
         from ark_asr.corpora.mixing import Ratios, measure_noises, mix_all
 
-        ratios, target = Ratios.parse(snr), output / "manifest.jsonl"
+        ratios, target, sound = Ratios.parse(snr), output / "manifest.jsonl", output / "audio"
+        for manifest in (source, noise):
+            refuse_as_output(str(target), manifest)
         _refuse_to_replace(target, overwrite=overwrite)
-        records = read_manifest(source, audio_root=audio_root)
-        noises = measure_noises(read_manifest(noise), threads)
+        records, others = read_manifest(source, audio_root=audio_root), read_manifest(noise)
+        if inside := next((one for one in (*records, *others) if _is_in(one.path, sound)), None):
+            raise OptionError(f"{inside.path} is read, and written over; choose another --output")
+        noises = measure_noises(others, threads)
         shower = _shower(len(records))
         made: list[Record] = []
-        pairs = mix_all(records, noises, ratios, output / "audio", seed=seed, threads=threads)
+        pairs = mix_all(records, noises, ratios, sound, seed=seed, threads=threads)
         for number, (_, found) in enumerate(pairs, 1):
             shower(number)
             if isinstance(found, Exception):
@@ -273,6 +278,11 @@ def mix(
 def _refuse_to_replace(path: Path, *, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise OptionError(f"{path}: is there already; --overwrite replaces it")
+
+
+def _is_in(path: str, folder: Path) -> bool:
+    """Whether a recording lies there."""
+    return Path(path).absolute().parent.resolve() == folder.resolve()
 
 
 def _refuse_ignored(layout: str, given: dict[str, tuple[bool, tuple[str, ...]]]) -> None:

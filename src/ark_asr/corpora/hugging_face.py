@@ -64,7 +64,10 @@ def _tables(folder: Path) -> dict[str, list[Path]]:
 
 def _saved(state: Path) -> list[Path]:
     """The tables of a part, as its ``state.json`` lists them."""
-    content = parse_json(state.read_bytes())
+    try:
+        content = parse_json(state.read_bytes())
+    except OptionError as error:
+        raise OptionError(f"{state}: {error}") from None
     try:
         files = [state.parent / PurePath(file["filename"]).name for file in content["_data_files"]]
     except (KeyError, TypeError):

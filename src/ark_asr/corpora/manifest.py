@@ -67,7 +67,7 @@ def write_manifest(path: Path, records: Iterable[Record]) -> int:
     Raises:
         OptionError: It cannot be written.
     """
-    folder = path.absolute().parent
+    folder = Path(os.path.normpath(path.absolute().parent))  # as recordings are named
     lines = [render_record(record, folder) for record in records]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,9 +19,10 @@ from ark_asr.audio.sources import RAW_RATE, RAW_SUFFIXES
 from ark_asr.audio.tracks import find_track
 from ark_asr.batch.places import recording
 from ark_asr.batch.records import Record
-from ark_asr.errors import AudioError
+from ark_asr.errors import AudioError, OptionError
 
 _Found = TypeVar("_Found")
+_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,12 @@ def all_sounds(
 
     Decoding leaves Python's lock, so threads share the cores; a few records at a time are under
     way, however many there are.
+
+    Raises:
+        OptionError: There can be no such number of threads.
     """
+    if threads is not None and not 1 <= threads <= _MOST_THREADS:
+        raise OptionError(f"threads is {threads}; it must be 1 to {_MOST_THREADS}")
     threads = threads or os.cpu_count() or 1
 
     def look(record: Record) -> _Found | AudioError:

@@ -13,7 +13,7 @@ from ark_asr.batch.records import Record
 from ark_asr.corpora.checking import Part
 from ark_asr.corpora.manifest import seconds_of, speaker_of
 from ark_asr.corpora.sound import all_sounds, measure
-from ark_asr.errors import AudioError
+from ark_asr.errors import AudioError, printable
 
 _QUANTILES = {"shortest": 0.0, "median": 0.5, "p95": 0.95, "longest": 1.0}
 _RARE = 3
@@ -104,7 +104,7 @@ def to_json(stats: Sequence[Stats]) -> str:
 def table(stats: Sequence[Stats]) -> str:
     """A table to read: one column for each part."""
     rows: list[tuple[str, list[str]]] = [
-        ("", [one.name or "all" for one in stats]),
+        ("", [printable(one.name) or "all" for one in stats]),
         ("rows", [f"{one.rows}" for one in stats]),
         ("hours", [f"{one.hours:.2f}" for one in stats]),
         ("speakers", ["unknown" if one.speakers is None else f"{one.speakers}" for one in stats]),
@@ -123,8 +123,8 @@ def table(stats: Sequence[Stats]) -> str:
         ("words per minute", [f"{one.words_per_minute:.0f}" for one in stats]),
         ("characters per second", [f"{one.characters_per_second:.1f}" for one in stats]),
         ("different characters", [f"{len(one.alphabet)}" for one in stats]),
-        ("of them rare (1 to 3)", [" ".join(one.rare[:8]) or "-" for one in stats]),
-        ("languages", [" ".join(one.languages) or "-" for one in stats]),
+        ("of them rare (1 to 3)", [printable(" ".join(one.rare[:8])) or "-" for one in stats]),
+        ("languages", [printable(" ".join(one.languages)) or "-" for one in stats]),
     ]
     first = max(len(name) for name, _ in rows)
     widths = [max(len(cells[i]) for _, cells in rows) for i in range(len(stats))]
