@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from ark_asr import cli
 from ark_asr.errors import ModelFormatError
 from ark_asr.models import store
 from ark_asr.models.catalogue import catalogue
+from ark_asr.types import Transcript
+from ark_asr.writers import get_writer
 
 
 def run(*arguments):
@@ -75,6 +78,28 @@ def test_standard_streams_that_are_closed(root):
     assert done.stdout.decode() == (
         f"==> {sample} <==\nthere was a light in the window of the house\n==> - <==\n"
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+@pytest.mark.parametrize("verb", ["transcribe", "convert-format", "batch"])
+def test_when_nobody_reads_any_more_nobody_is_told(root, tmp_path, verb):
+    sample = str(root / "samples" / "hello.flac")
+    written = tmp_path / "written.jsonl"
+    transcript = get_writer("json").render(Transcript((), 1.0, "ark-mini", sample))
+    written.write_text(json.dumps({"audio": sample}) if verb == "batch" else transcript)
+    arguments = {
+        "transcribe": ["-q", sample],
+        "convert-format": [str(written), "-f", "json"],
+        "batch": ["-q", "-i", str(written), "-o", "-"],
+    }[verb]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "ark_asr", verb, *arguments],
+        stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_what_standard_output_cannot_encode_is_spelled_out(monkeypatch):

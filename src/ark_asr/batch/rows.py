@@ -74,6 +74,7 @@ class RowFile:
 
         Raises:
             OptionError: They could not be written; no part of them that is torn stays.
+            BrokenPipeError: Nobody reads standard output any more.
         """
         if self._replace:
             self._file.truncate(0)
@@ -87,6 +88,8 @@ class RowFile:
             if self._regular:
                 os.fsync(self._file.fileno())
         except OSError as error:
+            if self._target == STDOUT and isinstance(error, BrokenPipeError):
+                raise
             if self._regular:
                 with contextlib.suppress(OSError):
                     self._file.truncate(before)
