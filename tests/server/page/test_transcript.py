@@ -20,6 +20,13 @@ KEPT_TITLE = """new Promise((done) => {
     asked.onsuccess = () => done(asked.result?.title);
   };
 })"""
+BESIDE = """(() => {
+  const boxOf = (id) => document.getElementById(id).getBoundingClientRect();
+  const [button, menu] = [boxOf("download"), boxOf("formats")];
+  const across = menu.left >= 0 && menu.right <= innerWidth;
+  const inSight = across && menu.top >= 0 && menu.bottom <= innerHeight;
+  return inSight && menu.height > 100 && (menu.bottom <= button.top || menu.top >= button.bottom);
+})()"""
 THEN = ("roads", "lead", "to", "Rome", "let", "us", "begin.")
 
 
@@ -237,9 +244,34 @@ def test_a_damaged_recording_and_a_missing_one_say_so(opened, tmp_path):
     noise.write_bytes(b"no sound at all")
     page = opened(record(lecture()), noise)
     page.wait_for_selector("#player[data-note*='cannot play']")
+    page.click(".word >> text=roads")  # nothing to play, and no error in the console
     page = opened(record(lecture()))
     page.wait_for_selector("#player[data-note*='not kept']")
     expect(page.locator("#play")).to_be_disabled()
+    expect(page.locator("#length")).to_have_text("0:10", use_inner_text=True)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1000, 800), (700, 340), (320, 640)])
+def test_the_menu_of_formats_is_beside_its_button_and_in_sight(opened, width, height):
+    page = opened(record(lecture()), viewport={"width": width, "height": height})
+    page.click("#download")
+    becomes(page, BESIDE, True)
+    page.evaluate("scrollTo({top: 60, behavior: 'instant'})")
+    becomes(page, BESIDE, True)
+
+
+def test_arrow_keys_go_the_way_of_the_script(opened):
+    document = record(lecture())
+    [first, *_] = document["segments"]
+    text = "شارع واحد كبير"
+    page = opened({**document, "segments": [{**first, "text": text, "words": []}]})
+    words = page.locator(".word")
+    words.first.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(words.nth(1)).to_be_focused()
+    assert words.nth(1).bounding_box()["x"] < words.first.bounding_box()["x"]
+    page.keyboard.press("ArrowRight")
+    expect(words.first).to_be_focused()
 
 
 def test_a_long_transcript_opens(opened):

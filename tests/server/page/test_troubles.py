@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ark_asr.writers import get_writer
 from lectures import lecture, record
-from looking import expect
+from looking import becomes, expect
 from serving import eventually, http, serving
 
 
@@ -207,3 +208,56 @@ def test_what_another_tab_has_finished_is_not_lost(opened):
     }""")
     page.reload()
     page.wait_for_selector("#transcript", state="visible")
+
+
+def test_a_store_that_takes_no_blobs_keeps_the_bytes(visit, alone, ready, hello):
+    page = visit(alone)
+    ready(page)
+    # Private windows of Safari are like that.
+    page.evaluate("""() => {
+      const {put} = IDBObjectStore.prototype;
+      IDBObjectStore.prototype.put = function (result) {
+        if (result.audio instanceof Blob) throw new DOMException("Blob/File data", "UnknownError");
+        return put.call(this, result);
+      };
+    }""")
+    send(page, hello)
+    page.wait_for_selector("#transcript", state="visible")
+    expect(page.locator(".toast")).to_have_count(0)
+    page.reload()
+    ready(page)
+    becomes(page, "Math.round(document.querySelector('audio').duration)", 3)
+    with page.expect_download() as coming:
+        page.click("#download")
+        page.click("[data-format=audio]")
+    assert coming.value.path().read_bytes() == hello.read_bytes()
+
+
+def test_the_clipboard_is_asked_within_the_click(opened):
+    page = opened(record(lecture()))
+    # Safari refuses it once the click is over.
+    page.evaluate("""() => {
+      const write = async (text) => { window.clicked = [Boolean(window.event), text]; };
+      Object.defineProperty(navigator, "clipboard", {value: {writeText: write}});
+    }""")
+    page.click("#copy")
+    page.wait_for_selector(".toast >> text=Copied")
+    within, text = page.evaluate("window.clicked")
+    assert within
+    assert text == get_writer("txt").render(lecture())
+
+
+def test_an_audio_thread_that_does_not_start_is_told(visit, alone, ready):
+    page = visit(alone)
+    ready(page)
+    page.evaluate("""() => {
+      AudioContext.prototype.resume = () => new Promise(() => {});
+      const {getUserMedia} = navigator.mediaDevices;
+      navigator.mediaDevices.getUserMedia = async function (wanted) {
+        return window.stream = await getUserMedia.call(this, wanted);
+      };
+    }""")
+    page.click("#record")
+    page.wait_for_selector(".toast >> text=No microphone can be used")
+    assert page.evaluate("window.stream.getTracks().map((it) => it.readyState)") == ["ended"]
+    expect(page.locator("#home")).to_be_visible()

@@ -128,7 +128,7 @@ function caption(now, event) {
   if (event.kind === "partial") write(event.settled, event.pending);
   if (event.kind !== "final") return;
   now.segments.push(...event.segments);
-  if (event.settled) $("said").append(el("p", {}, event.settled));
+  if (event.settled) $("said").append(el("p", {dir: "auto"}, event.settled));
   write("", "");
 }
 

@@ -4,6 +4,8 @@ import {address, Problem} from "./server.js";
 
 /** What the models hear; a browser that cannot resample gives its own rate, and the server does it. */
 const RATE = 16_000;
+// A browser that finds nothing to play sound with may never start the audio thread, without an error.
+const STARTS_WITHIN = 5000;
 
 /** Browsers give no microphone to pages that came over plain http from another machine. */
 export const allowed = () => Boolean(navigator.mediaDevices?.getUserMedia);
@@ -30,18 +32,17 @@ export async function listen(deviceId, onSamples, onLost) {
   }});
   const {context, source} = connected(stream);
   try {
-    await context.audioWorklet.addModule(address("page/js/pcm-worklet.js"));
+    await started(context);
   } catch (error) { // nobody listens: the microphone must not stay open
     stream.getTracks().forEach((track) => track.stop());
-    await context.close();
-    throw new Problem(0, "unreachable", error.message);
+    context.close();
+    throw error;
   }
   const node = new AudioWorkletNode(context, "pcm", {channelCount: 1, channelCountMode: "explicit"});
   let ended;
   const end = new Promise((resolve) => { ended = resolve; });
   node.port.onmessage = ({data}) => (data.length ? onSamples(data) : ended());
   source.connect(node).connect(context.destination); // it puts out silence; unconnected it might not run
-  await context.resume();
   stream.getAudioTracks()[0].addEventListener("ended", onLost);
   return {
     rate: context.sampleRate,
@@ -53,6 +54,16 @@ export async function listen(deviceId, onSamples, onLost) {
       await context.close();
     },
   };
+}
+
+async function started(context) {
+  try {
+    await context.audioWorklet.addModule(address("page/js/pcm-worklet.js"));
+  } catch (error) {
+    throw new Problem(0, "unreachable", error.message);
+  }
+  const late = new DOMException("AudioContext: suspended", "NotReadableError");
+  await Promise.race([context.resume(), new Promise((_, reject) => setTimeout(reject, STARTS_WITHIN, late))]);
 }
 
 function connected(stream) {

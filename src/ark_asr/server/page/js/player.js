@@ -33,6 +33,8 @@ export function setUp() {
 export function load(blob, duration) {
   unload();
   $("player").dataset.note = "";
+  $("seek").max = duration;
+  $("length").textContent = clock(duration);
   if (!blob) {
     closed(t("no_audio"));
     return;
@@ -40,8 +42,6 @@ export function load(blob, duration) {
   url = URL.createObjectURL(blob);
   audio().src = url;
   audio().playbackRate = audio().defaultPlaybackRate = preferences.speed;
-  $("seek").max = duration;
-  $("length").textContent = clock(duration);
   for (const control of controls()) control.disabled = false;
   showTime();
 }
@@ -65,13 +65,18 @@ export function playFrom(seconds) {
   if (!url) return;
   audio().currentTime = seconds;
   scrolled = 0;
-  audio().play();
+  play();
 }
 
 export function toggle() {
   if (!url) return;
-  if (audio().paused) audio().play();
+  if (audio().paused) play();
   else audio().pause();
+}
+
+/** What cannot be played is told by its event `error`; being interrupted is no trouble. */
+function play() {
+  audio().play().catch(() => {});
 }
 
 const controls = () => [$("play"), $("seek"), $("speed")];

@@ -54,7 +54,7 @@ export function edit(at) {
   const text = textOf(at);
   if (!text || text.hidden) return;
   const field = el("textarea", {class: "editing", rows: 1, "aria-label": t("edit", {time: text.dataset.time}),
-    "aria-describedby": "edit-help", spellcheck: true, lang: ""});
+    "aria-describedby": "edit-help", spellcheck: true, lang: "", dir: "auto"});
   const help = el("span", {class: "soft", id: "edit-help"}, t("edit_help"));
   field.value = text.textContent;
   const fit = () => {
@@ -94,7 +94,7 @@ function row(segments, at, names, words) {
   const segment = segments[at];
   const time = clock(segment.start);
   const speaker = speakerOf(segment);
-  const text = el("p", {class: "words", "data-time": time, lang: ""});
+  const text = el("p", {class: "words", "data-time": time, lang: "", dir: "auto"});
   for (const word of shown(segment)) {
     const element = el("span", {class: word.doubtful ? "word doubtful" : "word", "data-start": word.start}, word.text);
     if (word.spaced && text.childNodes.length) text.append(" ");
@@ -130,9 +130,10 @@ function moveTo(word, {focus: takes}) {
 
 function onKey(event) {
   if (!event.target.matches(".word") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const forward = getComputedStyle(cursor).direction === "rtl" ? -1 : 1;
   const acts = {
-    ArrowRight: () => step(1),
-    ArrowLeft: () => step(-1),
+    ArrowRight: () => step(forward),
+    ArrowLeft: () => step(-forward),
     ArrowDown: () => stepRow(1),
     ArrowUp: () => stepRow(-1),
     Home: () => moveTo(cursor.parentElement.firstElementChild, {focus: true}),

@@ -29,6 +29,23 @@ async function run(mode, act) {
   });
 }
 
+/** Private windows of Safari have a store, but not for a Blob: there its bytes are kept. */
+async function write(result) {
+  try {
+    await run("readwrite", (results) => results.put(result));
+  } catch (error) {
+    if (!result.audio || error?.name === "QuotaExceededError") throw error;
+    const packed = {...result, audio: {buffer: await result.audio.arrayBuffer(), type: result.audio.type}};
+    await run("readwrite", (results) => results.put(packed));
+  }
+}
+
+function unpacked(result) {
+  if (!result?.audio || result.audio instanceof Blob) return result;
+  const {buffer, type} = result.audio;
+  return {...result, audio: new Blob([buffer], {type})};
+}
+
 /**
  * Keeps a result `{id, title, created, source, audio, job, document}`; one that is in the browser's
  * store already is changed there in any case.
@@ -39,7 +56,7 @@ export async function put(result, keep) {
   memory.set(result.id, result);
   try {
     if (!keep && !await run("readonly", (results) => results.getKey(result.id))) return false;
-    await run("readwrite", (results) => results.put(result));
+    await write(result);
     return true;
   } catch {
     return false;
@@ -51,12 +68,12 @@ export async function get(id) {
 }
 
 /** As it is in the browser's store, where other tabs write too. */
-export const kept = (id) => run("readonly", (results) => results.get(id)).catch(() => undefined);
+export const kept = (id) => run("readonly", (results) => results.get(id)).then(unpacked, () => undefined);
 
 /** All results, the newest first. */
 export async function all() {
-  const kept = await run("readonly", (results) => results.getAll()).catch(() => []);
-  const byId = new Map([...kept, ...memory.values()].map((result) => [result.id, result]));
+  const stored = await run("readonly", (results) => results.getAll()).catch(() => []);
+  const byId = new Map([...stored.map(unpacked), ...memory.values()].map((result) => [result.id, result]));
   return [...byId.values()].sort((one, other) => other.created - one.created);
 }
 

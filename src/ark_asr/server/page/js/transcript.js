@@ -4,6 +4,7 @@ import {EDITED, speakerOf, speakers, titleOf, withSpeaker, withText} from "./doc
 import {$, announce, ask, clock, el, toast} from "./dom.js";
 import {confirmed, keep, onItsWay, showRecent, transcribe} from "./home.js";
 import {date, t} from "./i18n.js";
+import {beside} from "./menu.js";
 import * as player from "./player.js";
 import {prefer, preferences} from "./preferences.js";
 import * as search from "./search.js";
@@ -31,6 +32,7 @@ export function setUp() {
   $("undo").addEventListener("click", undo);
   $("again").addEventListener("click", again);
   $("copy").addEventListener("click", copy);
+  beside($("download"), $("formats"));
   $("doubts").addEventListener("click", () => {
     prefer("doubts", !preferences.doubts);
     showDoubts();
@@ -132,11 +134,14 @@ async function again() {
 }
 
 async function copy() {
-  const done = await copied(await file("txt", result.document, result.title).text());
+  const done = await copied(FORMATS.txt.render(result.document, result.title));
   toast(t(done ? "copied" : "error_other"), {trouble: !done, close: t("close")});
 }
 
-/** Browsers give pages that came over plain http from another machine no clipboard but the old one. */
+/**
+ * Browsers give pages that came over plain http from another machine no clipboard but the old one; Safari
+ * gives the new one only at the click itself, so nothing may be waited for before.
+ */
 async function copied(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
   const field = el("textarea", {class: "unseen"});
