@@ -57,6 +57,16 @@ def test_without_spaces_every_character_can_settle():
     assert settled_after("你好。", "你好。") == "你好"
 
 
+def test_what_contradicts_the_settled_words_is_not_shown():
+    settling = Settling(decode)
+    for look in ("the cat", "the cat the"):
+        settling.look(settling.behind(ids(look)))
+    assert decode(settling.tokens) == "the cat"
+    assert decode(settling.behind(ids("the cat the dog"))) == " the dog"
+    assert settling.behind(ids("the dog the cat")) == ()
+    assert settling.behind(ids("the")) == ()
+
+
 @given(st.lists(st.lists(st.integers(0, len(PIECES) - 1), max_size=12), max_size=8))
 def test_settled_text_only_grows(looks):
     settling = Settling(decode)

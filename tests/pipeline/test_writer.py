@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from ark_asr.audio import LogMel
+from ark_asr.audio import LogMel, load_audio
 from ark_asr.decoding.guards import Loop, NoWords, Unsure
 from ark_asr.decoding.rules import SuppressIds
 from ark_asr.decoding.search import greedy, retrace
 from ark_asr.engines import load_model
 from ark_asr.engines.base import Writer
 from ark_asr.errors import OptionError
+from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.pipeline import Recognizer
 from ark_asr.types import Hypothesis, Prompt, TranscribeOptions
 
@@ -20,6 +23,8 @@ GUARDS = (NoWords(), Loop(), Unsure(-1.2))
 
 class GreedyWriter:
     """The default model, searched where nobody asks the guards."""
+
+    goes_on = True
 
     def __init__(self):
         self.engine, self.tokenizer = load_model(threads=1)
@@ -92,6 +97,63 @@ def test_who_leaves_has_nothing_decoded(writer, root):
     recognizer = Recognizer(writer, writer.tokenizer, "same")
     found = recognizer.transcribe(root / "samples" / "hello.flac", cancelled=lambda: True)
     assert not found.text
+
+
+class Forgetful(GreedyWriter):
+    """One whose answers begin at the beginning, as those of a vLLM server."""
+
+    goes_on = False
+
+    def write(self, asks, cancelled):
+        assert not any(ask.said for ask in asks)
+        return super().write(asks, cancelled)
+
+
+@pytest.fixture(scope="module")
+def forgetful():
+    writer = Forgetful()
+    yield Recognizer(writer, writer.tokenizer, "forgetful")
+    writer.close()
+
+
+def test_captions_of_an_engine_that_cannot_go_on(forgetful, root):
+    samples = load_audio(root / "samples" / "minute.flac", end=20).samples
+    live = forgetful.live()
+    events = [event for first in range(0, len(samples), 1600)
+              for event in live.feed(samples[first : first + 1600])]  # fmt: skip
+    partials = [event for event in events if event.kind == "partial"]
+    assert sum(bool(event.settled and event.pending) for event in partials) > 5
+    for before, after in pairwise(partials):
+        assert after.utterance > before.utterance or after.settled.startswith(before.settled)
+    assert any(event.kind == "final" and event.text for event in events)
+
+
+def test_context_for_an_engine_that_cannot_go_on_is_refused_before_any_work(forgetful, root):
+    with pytest.raises(OptionError, match="context is 8; Forgetful cannot go on from earlier text"):
+        forgetful.stream(root / "samples" / "hello.flac", TranscribeOptions(context=8))
+
+
+def test_drift_of_an_engine_that_cannot_go_on_is_only_flagged(byte_checkpoint):
+    korean, english = "지금부터 회의를 시작하겠습니다", "we are going to begin the meeting now"
+    tokenizer = Tokenizer.load(byte_checkpoint)
+    says = iter([korean, korean, english, korean])
+
+    class Drifting(Forgetful):
+        def __init__(self):
+            self.tokenizer, self.max_positions = tokenizer, 500
+            self.output_ids = np.arange(tokenizer.config.decoder.vocab_size)
+
+        def write(self, asks, cancelled):
+            assert not any(ask.said for ask in asks)
+            found = [tuple(tokenizer.encode(next(says))) for _ in asks]
+            return [Hypothesis(ids, (-0.1,) * len(ids), "end") for ids in found]
+
+    sound = np.random.default_rng(0).normal(0, 0.05, 91 * 16_000).astype(np.float32)
+    recognizer = Recognizer(Drifting(), tokenizer, "drifting")
+    segments = recognizer.transcribe(
+        sound, TranscribeOptions(vad=False), source_rate=16_000
+    ).segments
+    assert [segment.flags for segment in segments] == [(), (), ("drift",), ()]
 
 
 def test_loops_are_cut_as_while_searching():

@@ -294,6 +294,7 @@ class Slow:
     """A `Writer`: says "words of 7" to a clip of 7 steps, once its `gate` is open."""
 
     max_positions = 500
+    goes_on = True
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer

@@ -156,7 +156,8 @@ class Ask:
         audio: The clip, at the model's rate and not longer than it takes.
         max_new_tokens: Upper limit of tokens.
         instruction: The words that follow the audio; ``None`` for those of training.
-        said: Ids with which the answer begins; they are not part of the hypothesis.
+        said: Ids with which the answer begins; they are not part of the hypothesis. None for an
+            engine that cannot go on from them; see `Writer`.
     """
 
     audio: Audio
@@ -174,10 +175,12 @@ class Writer(Protocol):
     Attributes:
         output_ids: As for `Engine`.
         max_positions: As for `Engine`.
+        goes_on: Whether an answer can begin with ids that are given.
     """
 
     output_ids: IntArray
     max_positions: int
+    goes_on: bool
 
     def slots(self, samples: int) -> int:
         """Audio embeddings of a clip of so many samples."""

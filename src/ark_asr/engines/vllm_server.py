@@ -43,6 +43,8 @@ class VllmServer(CheckpointWriter):
         max_positions: Its ``max_model_len``.
     """
 
+    goes_on = False  # the route takes no ids for an answer to begin with
+
     def __init__(self, url: str, model: str, tokenizer: Tokenizer, max_positions: int) -> None:
         super().__init__(tokenizer, max_positions)
         self._url = url

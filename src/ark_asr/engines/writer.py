@@ -20,7 +20,10 @@ class CheckpointWriter:
         tokenizer: Of the checkpoint.
         output_ids: Ids that can be chosen, int64, ascending.
         max_positions: Positions (prompt plus generated tokens) of one clip.
+        goes_on: Whether an answer can begin with ids that are given.
     """
+
+    goes_on = True
 
     def __init__(self, tokenizer: Tokenizer, max_positions: int) -> None:
         self.tokenizer = tokenizer

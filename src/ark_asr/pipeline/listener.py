@@ -87,7 +87,8 @@ class Listener:
         cancelled: Asked before every token.
 
     Raises:
-        OptionError: The engine cannot search in a beam, or the model cannot write a hot word.
+        OptionError: The engine cannot search in a beam or go on from earlier text, or the model
+            cannot write a hot word.
     """
 
     def __init__(
@@ -109,6 +110,11 @@ class Listener:
         self._guards: list[Guard] = [NoWords(), Loop(), Unsure(_LEAST_LOGPROB)]
         if options.max_new_tokens is None:
             self._guards.append(self._most)
+        if options.context and not self.goes_on:
+            raise OptionError(
+                f"context is {options.context}; {type(engine).__name__} cannot go on from earlier "
+                "text, leave it out"
+            )
         self._width = beam_width(options)
         self._hot_words: HotWords | None = None
         if options.hotwords:
@@ -144,6 +150,11 @@ class Listener:
         with self._watch.stage("decoder"):
             hypotheses = self.search(embeddings, said=said, cancelled=cancelled)
         return [Heard(*parts) for parts in zip(pieces, embeddings, hypotheses, strict=True)]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether `hear` can be told what was said already."""
+        return not isinstance(self._engine, Writer) or self._engine.goes_on
 
     @property
     def takes_rules(self) -> bool:

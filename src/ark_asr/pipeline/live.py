@@ -170,9 +170,12 @@ class LiveSession:
     def _partial(self, growing: Audio) -> LiveEvent:
         """An unfinished utterance: go on from what is settled."""
         began = self._clock()
-        settled = self._settling.tokens
-        (heard,) = self._scribe.listener.hear([growing], said=settled)
-        tokens = heard.hypothesis.token_ids
+        settled, listener = self._settling.tokens, self._scribe.listener
+        (heard,) = listener.hear([growing], said=settled if listener.goes_on else ())
+        tokens: Sequence[int] = heard.hypothesis.token_ids
+        if not listener.goes_on:
+            tokens = self._settling.behind(tokens)
+        logprobs = heard.hypothesis.logprobs[-len(tokens) :]
         full = clean(self._tokenizer.decode([*settled, *tokens]))
         self._settling.look(tokens)
         self._cost = self._clock() - began
@@ -182,7 +185,7 @@ class LiveSession:
             event,
             settled=text,
             pending=full.removeprefix(text),
-            confidence=math.exp(float(np.mean(heard.hypothesis.logprobs))) if tokens else None,
+            confidence=math.exp(float(np.mean(logprobs))) if tokens else None,
         )
 
     def _prepare(self, growing: Audio) -> None:

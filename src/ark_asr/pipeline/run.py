@@ -64,7 +64,8 @@ class Run:
         self._scribe = Scribe(
             engine, tokenizer, options, self.watch, self._cancelled, calibration=calibration
         )
-        self.neighbours = Neighbours(self._scribe.mender, tokenizer, retry=options.mend)
+        retry = options.mend and self._scribe.listener.goes_on
+        self.neighbours = Neighbours(self._scribe.mender, tokenizer, retry=retry)
         with self.watch.stage("decode"):
             self.sound = open_audio(
                 source,

@@ -17,7 +17,8 @@ _BROKEN = "\N{REPLACEMENT CHARACTER}"
 class Settling:
     """The settled tokens of one utterance.
 
-    The next look must be asked to go on from `tokens`, so that nothing settled can be contradicted.
+    The next look must be asked to go on from `tokens`, so that nothing settled can be contradicted;
+    `behind` is for engines that cannot be asked to.
 
     Args:
         decode: Text of token ids.
@@ -30,6 +31,14 @@ class Settling:
         self._decode = decode
         self._previous: Sequence[int] = ()
         self.tokens: list[int] = []
+
+    def behind(self, tokens: Sequence[int]) -> Sequence[int]:
+        """What a look from the very beginning found behind the settled tokens.
+
+        Nothing where it contradicts them: they have been shown, and stay.
+        """
+        count = len(self.tokens)
+        return tokens[count:] if list(tokens[:count]) == self.tokens else ()
 
     def look(self, tokens: Sequence[int]) -> None:
         """Take what a look found behind the settled tokens."""
