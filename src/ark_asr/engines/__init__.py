@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from ark_asr.engines.base import AnyEngine, DecoderState, Engine
+from ark_asr.engines.base import AnyEngine, DecoderState, Engine, check_threads
 from ark_asr.errors import ModelFormatError, OptionError
 from ark_asr.models.layouts import engine_of
 from ark_asr.models.store import ModelFolder, resolve
@@ -18,6 +18,7 @@ __all__ = [
     "DecoderState",
     "Engine",
     "batches_itself",
+    "check_engine",
     "load_engine",
     "load_model",
     "open_model",
@@ -34,6 +35,28 @@ class _WithText(Protocol):
 def batches_itself(engine: str | None) -> bool:
     """Whether this engine (as for `open_model`) is a `Writer`, to be asked by several threads."""
     return engine == "vllm" or _is_url(engine)
+
+
+def check_engine(
+    folder: ModelFolder, engine: str | None = None, threads: int | None = None
+) -> None:
+    """Refuse what `open_model` would refuse, as far as that shows before anything is opened.
+
+    Raises:
+        ModelFormatError: The engine cannot run this kind of folder.
+        OptionError: There is no such engine, or it cannot have so many threads.
+    """
+    check_threads(threads)
+    if batches_itself(engine):
+        if threads is not None:
+            raise OptionError("threads: vLLM has its own setting, VLLM_CPU_OMP_THREADS_BIND")
+        if folder.kind != "checkpoint":
+            raise ModelFormatError(f"{folder.path}: is a {folder.kind}; vLLM runs checkpoints")
+    elif _device_of(engine):
+        if folder.kind != "checkpoint":
+            raise ModelFormatError(f"{folder.path}: is a {folder.kind}; PyTorch runs checkpoints")
+    else:
+        _check_fits(folder, engine)
 
 
 def open_model(
@@ -55,15 +78,12 @@ def open_model(
         OptionError: As for `load_engine`; there is no such device; nothing can be compiled for it;
             or ``threads`` is given to vLLM.
     """
-    name, _, device = (engine or "").partition(":")
-    if name in ("torch", "torch-compile") and device:
-        return _on_device(folder, device, threads, compiled=name == "torch-compile")
+    check_engine(folder, engine, threads)
+    if device := _device_of(engine):
+        compiled = str(engine).startswith("torch-compile:")
+        return _on_device(folder, device, threads, compiled=compiled)
     if not batches_itself(engine):
         return load_model(folder, engine, threads)
-    if threads is not None:
-        raise OptionError("threads: vLLM has its own setting, VLLM_CPU_OMP_THREADS_BIND")
-    if folder.kind != "checkpoint":
-        raise ModelFormatError(f"{folder.path}: is a {folder.kind}; vLLM runs checkpoints")
     if _is_url(engine):
         from ark_asr.engines.vllm_server import VllmServer
 
@@ -107,14 +127,8 @@ def load_engine(
         MissingExtraError: The engine is not installed.
         OptionError: There is no such engine, or ``threads`` is not positive.
     """
-    if engine is not None and engine not in ENGINES:
-        raise OptionError(f"engine {engine!r} is not known here; {' and '.join(ENGINES)} are")
     folder = model if isinstance(model, ModelFolder) else resolve(model)
-    fitting = engine_of(folder.kind)
-    if engine is not None and engine != fitting:
-        raise ModelFormatError(
-            f"{folder.path}: is a {folder.kind}, which runs on engine {fitting!r}, not {engine!r}"
-        )
+    _check_fits(folder, engine)
     if folder.kind == "package":
         from ark_asr.engines.ort import OnnxEngine
 
@@ -136,11 +150,25 @@ def load_engine(
     return TorchEngine.load(folder.path, threads=threads)
 
 
+def _check_fits(folder: ModelFolder, engine: str | None) -> None:
+    if engine is not None and engine not in ENGINES:
+        raise OptionError(f"engine {engine!r} is not known here; {' and '.join(ENGINES)} are")
+    fitting = engine_of(folder.kind)
+    if engine is not None and engine != fitting:
+        raise ModelFormatError(
+            f"{folder.path}: is a {folder.kind}, which runs on engine {fitting!r}, not {engine!r}"
+        )
+
+
+def _device_of(engine: str | None) -> str:
+    """Of ``torch:DEVICE`` and ``torch-compile:DEVICE``; empty for all others."""
+    name, _, device = (engine or "").partition(":")
+    return device if name in ("torch", "torch-compile") else ""
+
+
 def _on_device(
     folder: ModelFolder, device: str, threads: int | None, *, compiled: bool
 ) -> tuple[AnyEngine, TextCodec]:
-    if folder.kind != "checkpoint":
-        raise ModelFormatError(f"{folder.path}: is a {folder.kind}; PyTorch runs checkpoints")
     from ark_asr.engines.torch_writer import TorchWriter
 
     loaded = TorchWriter.load(folder.path, device, threads=threads, compiled=compiled)

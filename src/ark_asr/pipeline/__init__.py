@@ -3,7 +3,7 @@
 from ark_asr.audio.capture import Pump, file_blocks, paced, pcm_blocks
 from ark_asr.audio.microphone import Microphone
 from ark_asr.decoding.hotwords import read_hot_words
-from ark_asr.engines import batches_itself
+from ark_asr.engines import batches_itself, check_engine
 from ark_asr.pipeline.channels import transcribe_channels
 from ark_asr.pipeline.diarize import Diarizer
 from ark_asr.pipeline.journal import Journal
@@ -25,6 +25,7 @@ __all__ = [
     "Speakers",
     "Task",
     "batches_itself",
+    "check_engine",
     "file_blocks",
     "load",
     "paced",

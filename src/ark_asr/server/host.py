@@ -17,7 +17,7 @@ from typing import Literal, Self, TypeAlias
 from ark_asr.errors import ArkError, ModelFormatError, OptionError
 from ark_asr.models.catalogue import find
 from ark_asr.models.store import DEFAULT_MODEL, ModelFolder, list_models, resolve
-from ark_asr.pipeline import Recognizer, batches_itself
+from ark_asr.pipeline import Recognizer, batches_itself, check_engine
 from ark_asr.pipeline.scribe import Scribe
 from ark_asr.server import forks
 from ark_asr.server.problems import Problem
@@ -118,7 +118,9 @@ class Host:
 
     Raises:
         ModelNotFoundError: There is no such model.
-        OptionError: Two have the same name, or one does not fit beside the first.
+        ModelFormatError: The engine cannot run one of them.
+        OptionError: Two have the same name, one does not fit beside the first, or there is no such
+            engine or number of threads.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -141,6 +143,7 @@ class Host:
                 raise OptionError(f"two models are called {name}; rename the folder of one")
             if not self._fits(model):
                 raise OptionError(f"{self._too_large(model)}; see --model-memory")
+            check_engine(model.folder, settings.engine, settings.threads)
 
     @property
     def state(self) -> State:
