@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 from websockets.sync.client import connect
 
 from ark_asr.audio import load_audio
+from ark_asr.server.keys import add_key
 from ark_asr.server.problems import Problem
 from ark_asr.server.stream import Stream
 from ark_asr.types import LiveOptions
@@ -86,9 +87,26 @@ def test_other_text_closes_with_the_reason(served, text):
             socket.recv(timeout=PATIENCE)
 
 
-def test_pages_of_others_and_those_without_a_key_stay_out(served, tmp_path):
+def test_pages_of_others_stay_out(served):
     with pytest.raises(InvalidStatus), connect(url(served), origin="https://evil.example"):
         pass
+
+
+def test_who_has_no_key_stays_out(tmp_path):
+    """A key comes in a header, or among the protocols, because browsers can set no header."""
+    key = add_key(tmp_path / "keys", "ann")
+    with serving(keys=tmp_path / "keys") as served:
+        for path in ("/live", "/v1/realtime"):
+            name = path.rpartition("/")[2]
+            for wrong in ({}, {"subprotocols": [name, f"openai-insecure-api-key.{key}x"]}):
+                with pytest.raises(InvalidStatus), connect(url(served, path), **wrong):
+                    pass
+            header = {"additional_headers": {"Authorization": f"Bearer {key}"}}
+            with connect(url(served, path), **header):
+                pass
+            protocols = {"subprotocols": [name, f"openai-insecure-api-key.{key}"]}
+            with connect(url(served, path), **protocols) as connection:
+                assert connection.subprotocol == name
 
 
 def test_who_leaves_is_forgotten(served, pcm):
@@ -157,6 +175,8 @@ def test_sound_that_is_refused_is_not_kept(served):
     [
         ('{"type": "input_audio_buffer.append", "audio": "ää"}', "base64"),
         ("[" * 60_000, "must be text"),
+        ('{"type": "response.create", "event_id": "\\ud800"}', "is not known"),
+        ('{"type": "session.update", "session": {"\\ud800": 1}}', "is not known"),
         (
             json.dumps({"type": "session.update", "session": SPOKEN_FIVE}),
             "language",

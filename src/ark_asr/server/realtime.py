@@ -240,7 +240,8 @@ def _read(text: str | None) -> dict[str, Any]:
 
 def _message(kind: str, **values: object) -> str:
     event_id = f"event_{uuid.uuid4().hex[:20]}"
-    return json.dumps({"type": kind, "event_id": event_id, **values}, ensure_ascii=False)
+    text = json.dumps({"type": kind, "event_id": event_id, **values}, ensure_ascii=False)
+    return text.encode(errors="replace").decode()  # a client's own words may hold half characters
 
 
 def _error(error: Exception, event_id: str | None = None) -> dict[str, Any]:
