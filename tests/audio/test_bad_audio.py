@@ -199,6 +199,7 @@ def test_files_that_claim_such_a_rate_are_refused_too(wav):
     [
         ({"samples": [0.0]}, "Audio: its samples are no numpy array, but list"),
         ({"start": float("nan")}, "Audio: its start is nan s; no recording has that second"),
+        ({"start": -1.0}, "Audio: its start is -1 s; no recording has that second"),
         ({"start": -1e300}, "Audio: its start is -1e+300 s"),
         ({"start": "1"}, "Audio: its start is '1'; it must be a number"),
     ],

@@ -1,4 +1,4 @@
-"""Beam search against all hypotheses there are, against greedy search, and against transformers."""
+"""Beam search against all hypotheses there are; against transformers: `test_beam_parity`."""
 
 from __future__ import annotations
 

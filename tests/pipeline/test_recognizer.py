@@ -14,6 +14,7 @@ from ark_asr.engines.scripted import ScriptedEngine
 from ark_asr.errors import AudioError
 from ark_asr.models.tokenizer import INSTRUCTION, USER, Tokenizer
 from ark_asr.pipeline import transcribe_channels
+from ark_asr.types import Audio
 
 RATE = 16_000
 WHOLE = TranscribeOptions(vad=False)
@@ -147,6 +148,16 @@ def test_progress(make):
     assert [r.done for r in reports] == sorted(r.done for r in reports)
     assert {r.total for r in reports} == {130}
     assert reports[-1].done == 130
+
+
+def test_progress_counts_from_where_the_sound_begins(make):
+    reports = []
+    recognizer, _ = make(*["x"] * 20)
+    later = Audio(noise(70), RATE, start=500.0)
+    segments = recognizer.transcribe(later, WHOLE, progress=reports.append).segments
+    assert (segments[0].start, segments[-1].end) == (500, 570)
+    assert [r.done for r in reports] == sorted(r.done for r in reports)
+    assert {r.done for r in reports[-2:]} == {r.total for r in reports} == {70}
 
 
 def test_timings(make):

@@ -122,6 +122,7 @@ class AudioStream:
         name: What the user calls the recording.
         sample_rate: Hz of the blocks.
         channels: Of the recording; the blocks are mono.
+        start: Second of the recording at which the first block starts.
         duration: Best estimate of the seconds that it yields; ``None`` if not known.
         notes: One line for each thing that one should know of how it is read.
         warnings: The notes, then one line per damaged place; grows while blocks are taken.
@@ -146,6 +147,7 @@ class AudioStream:
         self._start = start
         self._first = max(round(((begin or 0.0) - start) * sample_rate), 0)
         self._last = math.inf if end is None or end > _EVER else round((end - start) * sample_rate)
+        self.start = start + self._first / sample_rate
         self.duration = self._expected()
         self._blocks = self._make_blocks()
         # Decoding the first block here lets every error of a bad source appear where it is opened.
@@ -195,11 +197,12 @@ class AudioStream:
         if self._first == 0 and self._last > 0:
             return f"{self.name}: has no samples"
         known = f" (it is {length:.2f} s long)" if length is not None else ""
-        start = self._start + self._first / self.sample_rate
         if self._last <= self._first:
             end = self._start + self._last / self.sample_rate
-            return f"{self.name}: not one sample lies between {start:g} s and the end ({end:g} s)"
-        return f"{self.name}: begin ({start:g} s) is beyond the end{known}"
+            return (
+                f"{self.name}: not one sample lies between {self.start:g} s and the end ({end:g} s)"
+            )
+        return f"{self.name}: begin ({self.start:g} s) is beyond the end{known}"
 
     def _make_blocks(self) -> Generator[Audio]:
         size = round(BLOCK_SECONDS * self.sample_rate)
@@ -285,7 +288,7 @@ def _rate_of(audio: Audio) -> int:
             f"Audio: its samples are no numpy array, but {type(audio.samples).__name__}"
         )
     of_kind("Audio: its start", audio.start, float)
-    if not abs(audio.start) <= _EVER:  # nor is it nan
+    if not 0 <= audio.start <= _EVER:  # nor is it nan
         raise AudioError(f"Audio: its start is {audio.start:g} s; no recording has that second")
     return hertz("Audio: its sample_rate", audio.sample_rate)
 

@@ -143,7 +143,7 @@ class Recognizer:
             earlier = journal.open(origin) if journal and origin else Finished()
             run.go_on(earlier)
             segments: list[Segment] = []
-            begin = options.begin or 0.0
+            begin = run.sound.start
             resumed = earlier.segments[-1].end - begin if earlier.segments else 0.0
 
             def report(batch: tuple[Segment, ...]) -> None:
