@@ -84,6 +84,25 @@ def test_samples_at_any_rate_lists_and_tensors(processor):
     assert halved["audio_lengths"].item() == 200
 
 
+def test_a_tensor_that_numpy_has_no_type_for(processor):
+    samples = torch.tensor(noise(1)).bfloat16()
+    torch.testing.assert_close(
+        processor.apply_chat_template(conversation(samples))["audios"],
+        processor.apply_chat_template(conversation(samples.float()))["audios"],
+    )
+
+
+@pytest.mark.parametrize("sound", [[[1.0, 2.0], [3.0]], ["a"], (noise(1), 16_000), [None]])
+def test_a_list_that_is_no_sound(processor, sound):
+    with pytest.raises(AudioError):
+        processor.apply_chat_template(conversation(sound))
+
+
+def test_a_rate_of_nothing_is_not_the_models_own(processor):
+    with pytest.raises(AudioError, match="source_rate is 0"):
+        processor.apply_chat_template(conversation(noise(1)), sampling_rate=0)
+
+
 def test_a_prompt_as_text(processor):
     text = processor.apply_chat_template(conversation(noise(1)), tokenize=False)
     assert text == f"<|user|><|begin_of_audio|><|audio|><|end_of_audio|>{INSTRUCTION}"

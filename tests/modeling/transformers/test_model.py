@@ -160,6 +160,34 @@ def test_audio_needs_a_prompt(tiny):
         model(inputs_embeds=torch.zeros(1, 3, 64), audios=torch.zeros(1, 128, 10))
 
 
+def test_a_prompt_that_does_not_fit_its_sound_is_refused(tiny, processor):
+    """Sound without a place was dropped, places without sound were silence, and nobody was told."""
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    inputs = processor.apply_chat_template(conversation(noise(1)), add_generation_prompt=True)
+    cut = {"truncation": True, "max_length": 6}
+    with pytest.raises(OptionError, match=r"have \[4\] places for audio, their sound fills \[12\]"):
+        model(**processor.apply_chat_template(conversation(noise(1)), text_kwargs=cut))
+    longer = processor.apply_chat_template(conversation(noise(2)))
+    for lengths in (longer["audio_lengths"], torch.tensor([10**6])):
+        with pytest.raises(OptionError, match="places for audio"):
+            model(inputs["input_ids"], longer["audios"], lengths)
+    with pytest.raises(OptionError, match="places for audio"):
+        model(longer["input_ids"], inputs["audios"])
+    for shape in ((2, 128, 100), (128, 100), (1, 80, 100)):
+        with pytest.raises(OptionError, match=r"expected \[1, 128, frames\]"):
+            model(inputs["input_ids"], torch.zeros(shape))
+
+
+def test_an_answer_that_holds_the_audio_id_is_fed_again(tiny, processor):
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    inputs = processor.apply_chat_template(conversation(noise(1)), add_generation_prompt=True)
+    ids = inputs["input_ids"]
+    fed = torch.cat([ids, torch.full((1, 2), model.audio_token_id)], 1)
+    with torch.no_grad():
+        logits = model(fed, inputs["audios"], inputs["audio_lengths"]).logits[:, : ids.shape[1]]
+        torch.testing.assert_close(logits, model(**inputs).logits)
+
+
 def test_a_prompt_in_chunks_is_refused(tiny, processor):
     # Each chunk would be given the sound from its beginning: the text was empty.
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)

@@ -76,6 +76,11 @@ def test_the_pipeline_refuses_what_it_cannot_do(pipe, tiny, option):
         pipeline("automatic-speech-recognition", model=str(tiny), **option)
 
 
+def test_the_pipeline_takes_no_for_an_answer(pipe):
+    off = {"return_timestamps": False, "chunk_length_s": 0, "stride_length_s": None}
+    assert pipe(noise(1), **off, batch_size=1, generate_kwargs=None) == pipe(noise(1))
+
+
 def test_other_models_get_the_pipeline_they_always_got(tiny):
     model = Wav2Vec2ForCTC(
         Wav2Vec2Config(

@@ -83,6 +83,7 @@ class ArkasrForConditionalGeneration(Qwen2ForCausalLM):
         if audios is not None:
             if input_ids is None or inputs_embeds is not None:
                 raise OptionError("audios need input_ids, to know where they belong")
+            self._check_audio(input_ids, audios, audio_lengths)
             audio = self.audio_encoder(audios.to(self.dtype), audio_lengths)
             table = self.get_input_embeddings()
             inputs_embeds = place_audio(table, input_ids, audio, self.audio_token_id)
@@ -99,6 +100,35 @@ class ArkasrForConditionalGeneration(Qwen2ForCausalLM):
             **kwargs,
         )
         return output
+
+    def _check_audio(self, input_ids: Tensor, audios: Tensor, lengths: Tensor | None) -> None:
+        """Whether each row has as many places as its sound fills.
+
+        Raises:
+            OptionError: It has not: a prompt was cut, or is that of another recording.
+        """
+        bins = self.audio_encoder.config.encoder.mel_bins
+        if audios.ndim != 3 or audios.shape[:2] != (len(input_ids), bins):
+            raise OptionError(
+                f"audios are {list(audios.shape)}, expected [{len(input_ids)}, {bins}, frames] for "
+                f"input_ids {list(input_ids.shape)}"
+            )
+        if torch.compiler.is_compiling():  # what follows looks at numbers
+            return
+        frames = torch.tensor([audios.shape[-1]]) if lengths is None else lengths
+        slots = ((frames + 1) // 2 // self.config.merge_factor).clamp(min=1)
+        here = input_ids == self.audio_token_id
+        first = here.int().argmax(1, keepdim=True)
+        behind = torch.arange(1, here.shape[1] + 1, device=here.device) - first
+        # The first run of them: an answer that is fed again may hold that id as well.
+        places = (here & (here.cumsum(1) == behind)).sum(1)
+        # Without lengths, padding is heard as it is in the published code, in rows of fewer places.
+        fits = places <= slots if lengths is None else places == slots
+        if not bool(fits.to(places.device).all()):
+            raise OptionError(
+                f"the prompts have {places.tolist()} places for audio, their sound fills "
+                f"{slots.tolist()}; give both as the processor made them, not truncated"
+            )
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as transformers has it
         """As of transformers.

@@ -61,7 +61,9 @@ class ArkasrPipeline(AutomaticSpeechRecognitionPipeline):
         **kwargs: Any,  # noqa: ANN401
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         self._refuse(kwargs)
-        return {}, {**kwargs.pop("generate_kwargs", {}), **kwargs}, {}
+        # What is refused may be said to be off, as by its default elsewhere.
+        said = {name: value for name, value in kwargs.items() if name not in _REFUSED}
+        return {}, {**(said.pop("generate_kwargs", None) or {}), **said}, {}
 
     def _refuse(self, given: Mapping[str, Any]) -> None:
         wrong = [name for name in _REFUSED if given.get(name)]

@@ -233,11 +233,17 @@ class ArkasrProcessor(ProcessorMixin):
         end: float | None = None,
     ) -> FloatArray:
         if isinstance(source, torch.Tensor):
-            source = source.numpy(force=True)
+            # numpy has no bfloat16.
+            source = (source.float() if source.is_floating_point() else source).numpy(force=True)
         elif isinstance(source, Sequence) and not isinstance(source, str | bytes):
-            source = np.asarray(source, np.float32)
+            try:
+                source = np.asarray(source, np.float32)
+            except (ValueError, TypeError):
+                raise AudioError("a list is sound only if it holds samples, all numbers") from None
         own = self._features.sample_rate
-        given = (rate or own) if isinstance(source, np.ndarray) else None
+        given = None
+        if isinstance(source, np.ndarray):
+            given = own if rate is None else rate
         return load_audio(source, sample_rate=own, begin=begin, end=end, source_rate=given).samples
 
     def _cut(self, samples: FloatArray, limit: int) -> FloatArray:
