@@ -223,6 +223,12 @@ def test_corrections_of_no_layer_are_refused(material):
         lora.choose(model, AdaptConfig(rank=2, layers=("qproj",)), 1)
 
 
+def test_corrections_of_a_higher_rank_than_any_layer_are_refused(material):
+    model = ArkForConditionalGeneration(ModelConfig.load(material / "weights"))
+    with pytest.raises(OptionError, match=r"rank is 100000; these layers have at most \d+$"):
+        lora.choose(model, AdaptConfig(rank=100_000), 1)
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [

@@ -52,7 +52,7 @@ def choose(model: ArkForConditionalGeneration, config: AdaptConfig, seed: int) -
     """Make trainable what is to be trained, and nothing else; add LoRA if it is asked for.
 
     Raises:
-        OptionError: No layer would get a correction.
+        OptionError: No layer would get a correction, or each one of more than its own rank.
     """
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(config.rank == 0 and part_of(name) not in config.freeze)
@@ -68,6 +68,9 @@ def choose(model: ArkForConditionalGeneration, config: AdaptConfig, seed: int) -
     ]
     if not layers:
         raise OptionError(f"adapt.layers names no layer that is not frozen: {config.layers}")
+    most = max(min(layer.in_features, layer.out_features) for _, layer in layers)
+    if config.rank > most:
+        raise OptionError(f"adapt.rank is {config.rank}; these layers have at most {most}")
     for name, layer in layers:
         parent, _, last = name.rpartition(".")
         wrapped = LoraLinear(layer, config.rank, config.alpha / config.rank)
