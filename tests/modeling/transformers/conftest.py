@@ -10,6 +10,7 @@ from transformers import (
     AutoProcessor,
 )
 
+import ark_asr.modeling.transformers  # noqa: F401 - registers; each module here runs alone too
 from conversations import checkpoint
 
 
