@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import socket
 import subprocess
 import sys
 import threading
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -283,6 +286,35 @@ def test_whatever_names_its_own_rate_is_known(container, codec, piped, tmp_path,
             end.write(data[:1000])
         with os.fdopen(reader, "rb") as pipe:
             assert "names its own rate" in refused(pipe, source_rate=8_000)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize(
+    ("kind", "refusal"),
+    [("nothing", AudioError), ("no MP4", AudioDecodeError), ("a rate", AudioError), ("mp4", None)],
+)
+def test_a_named_pipe_is_given_back(kind, refusal, tmp_path, encode, tone):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    film = encode(tone(16_000, 1.0), 16_000, "mp4", "aac")
+    data = {"nothing": b"", "no MP4": b"\0\0\0\x18ftypisom" + b"junk" * 99}.get(kind, film)
+
+    def write():
+        with suppress(BrokenPipeError):  # who refuses it does not read on
+            path.write_bytes(data)
+
+    writer = threading.Thread(target=write)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        writer.start()
+        if refusal is None:
+            with open_audio(path) as sound:
+                assert sum(block.duration for block in sound) == pytest.approx(1.0, abs=0.1)
+        else:
+            refused(path, refusal, source_rate=8_000 if kind == "a rate" else None)
+        writer.join()
+        gc.collect()
+    assert [one for one in said if one.category is ResourceWarning] == []
 
 
 def test_things_that_are_no_sound():

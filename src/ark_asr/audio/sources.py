@@ -144,7 +144,7 @@ def _from_path(name: str, source_rate: int | None) -> Input:
     if file is None:
         raise AudioError(f"{name}: is a directory; name a file in it")
     if not stat.S_ISREG(mode):  # a named pipe or a device: read once, as it comes
-        return replace(_from_stream(file, name, source_rate), close=file.close)
+        return _from_device(file, name, source_rate)
     with file:
         head = _read(file, name, _HEAD)
     if not head:
@@ -177,6 +177,21 @@ def _why_missing(name: str) -> str:
     if scheme:
         return "is an address, and addresses are not fetched; download it first and give its path"
     return "no such file"
+
+
+def _from_device(file: BinaryIO, name: str, source_rate: int | None) -> Input:
+    """A stream that was opened here, so it is closed with what was made of it."""
+    try:
+        found = _from_stream(file, name, source_rate)
+    except BaseException:
+        file.close()
+        raise
+
+    def close() -> None:
+        found.close()
+        file.close()
+
+    return replace(found, close=close)
 
 
 def _from_stream(file: BinaryIO, name: str, source_rate: int | None) -> Input:

@@ -34,7 +34,7 @@ class BusyError(ModelError):
         pause: Seconds for which it asks to be left alone; 0 if it does not say.
     """
 
-    def __init__(self, message: str, pause: float) -> None:
+    def __init__(self, message: str, pause: float = 0.0) -> None:
         super().__init__(message)
         self.pause = pause
 
