@@ -246,6 +246,7 @@ def test_a_model_that_is_not_there_leaves_nothing_behind(program, manifest, tmp_
     ("name", "content", "message"),
     [
         ("a.csv", "audio,text\nx.wav,hello,more\n", "more cells"),
+        ("a.csv", "audio,text,text\nx.wav,hello,hi\n", "two columns are called 'text'"),
         ("a.csv", "file,text\nx.wav,hello\n", "'audio' must be a path, but it is missing"),
         ("a.parquet", "audio", "is not a Parquet file"),
     ],
@@ -255,6 +256,17 @@ def test_bad_tables(program, tmp_path, name, content, message):
     result = program("-i", tmp_path / name, "-o", tmp_path / "o")
     assert (result.exit_code, result.loaded) == (2, [])
     assert message in result.stderr
+
+
+def test_a_cell_holds_the_text_of_hours(program, tmp_path):
+    text = "word " * 60_000
+    wav(tmp_path / "5.wav", 5)
+    (tmp_path / "a.csv").write_text(f"audio,text\n5.wav,{text}\n")
+    before = csv.field_size_limit()
+    result = program("-i", tmp_path / "a.csv", "-o", tmp_path / "o")
+    assert result.exit_code == 0, result.stderr
+    assert [row["text"] for row in read_jsonl(tmp_path / "o")] == [text]
+    assert csv.field_size_limit() == before
 
 
 def test_parquet_without_pyarrow_names_the_extra(program, tmp_path, monkeypatch):

@@ -162,6 +162,14 @@ def test_what_was_fetched_goes_with_its_file(store):
     assert fetched.closed
 
 
+def test_what_an_address_of_the_web_asks_for_is_no_part_of_a_name(store, monkeypatch):
+    """A signature behind the path may hold dots and slashes."""
+    store.pipe_file("/in.csv", b"audio,text\na.wav,hello\n")
+    monkeypatch.setattr(places, "reach", lambda _: (store, "/in.csv"))
+    (record,) = read_manifest("https://example.org/set/in.csv?sig=a/b.c")
+    assert (record.path, record.text) == ("https://example.org/set/a.wav", "hello")
+
+
 @pytest.mark.parametrize(
     ("path", "remote"),
     [("s3://b/x", True), ("zip::s3://b/x.zip", True), ("C:\\a", False), ("a:b.wav", False),

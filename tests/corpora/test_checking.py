@@ -142,6 +142,16 @@ def test_kinds_are_named_in_the_help_and_no_other_is_taken(data, tmp_path):
     assert (result.exit_code, "there is no kind 'nonsense'" in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("flag", ["--min-seconds", "--max-seconds", "--max-characters"])
+@pytest.mark.parametrize("value", ["nan", "-1"])
+def test_limits_that_nothing_can_be_compared_with(data, tmp_path, flag, value):
+    source = write_jsonl(tmp_path / "m.jsonl", [{"audio": "a.wav", "text": "t"}])
+    result = data("check", source, flag, value)
+    assert (result.exit_code, result.stderr) == (
+        2, f"ark-asr: {flag} is {value}; it must be a number from 0 on\n"
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("threads", [0, -1, 100_000])
 def test_threads_that_cannot_be_are_one_line(data, tmp_path, threads):
     wav(tmp_path / "a.wav", 3)

@@ -17,9 +17,18 @@ from datetime import date, datetime
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, TextIO
 
-from ark_asr.batch.places import beneath, exists, is_remote, join, matching, open_read, parent
+from ark_asr.batch.places import (
+    beneath,
+    exists,
+    is_remote,
+    join,
+    matching,
+    open_read,
+    parent,
+    suffix,
+)
 from ark_asr.batch.records import Fields, Record, check_values, parse_json, parse_record
 from ark_asr.errors import ManifestError, MissingExtraError, OptionError
 
@@ -31,6 +40,7 @@ AUDIO_SUFFIXES = frozenset({
 })  # fmt: skip
 _MOST_PROBLEMS = 100  # of a file that is something else altogether, nobody reads more
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+_LONGEST_CELL = (1 << 31) - 1  # more fits into no C long of Windows
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -176,17 +186,12 @@ def _lines(source: str) -> Iterator[tuple[int, bytes | Mapping[str, Any]]]:
     if source == STDIN:
         yield from _json_lines(sys.stdin.buffer)
         return
-    suffix = PurePath(source).suffix.lower()
-    if suffix == ".parquet":
+    kind = suffix(source)
+    if kind == ".parquet":
         yield from _parquet(source)
-    elif suffix in {".csv", ".tsv"}:
+    elif kind in {".csv", ".tsv"}:
         with open_read(source) as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",", strict=True)
-            for row in reader:
-                number = reader.line_num
-                if None in row:
-                    raise csv.Error(f"line {number} has more cells than the head has names")
-                yield number, _typed(row)
+            yield from _cells(file, "\t" if kind == ".tsv" else ",")
     else:
         with open_read(source) as lines:
             yield from _json_lines(lines)
@@ -197,6 +202,27 @@ def _json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
         content = (line.removeprefix(_BOM) if number == 1 else line).strip()
         if content:
             yield number, content
+
+
+def _cells(file: TextIO, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Rows of a table with a head.
+
+    Raises:
+        csv.Error: It is none, or a cell could not be told from another one.
+    """
+    before = csv.field_size_limit(_LONGEST_CELL)  # of the whole process, and 128 KiB otherwise
+    try:
+        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+        names = reader.fieldnames or ()
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise csv.Error(f"two columns are called {twice!r}")
+        for row in reader:
+            number = reader.line_num
+            if None in row:
+                raise csv.Error(f"line {number} has more cells than the head has names")
+            yield number, _typed(row)
+    finally:
+        csv.field_size_limit(before)
 
 
 def _parquet(source: str) -> Iterator[tuple[int, Mapping[str, Any]]]:

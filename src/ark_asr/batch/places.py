@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from glob import glob
 from importlib import import_module
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
 from ark_asr.errors import (
@@ -31,6 +31,7 @@ from ark_asr.writers import write_atomic
 
 # One letter before the colon is a drive of Windows.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::|://)")
+_WEB = re.compile(r"https?://", re.IGNORECASE)
 _OF_THIS_MACHINE = frozenset({"file", "local", "memory"})
 _WITH_FOLDERS = frozenset({"file", "local", "sftp", "ssh", "ftp", "smb", "hdfs", "webhdfs"})
 
@@ -54,7 +55,19 @@ def join(folder: str, name: str) -> str:
 
 def parent(path: str) -> str:
     """The folder that a path is in."""
-    return path.rstrip("/").rpartition("/")[0] if is_remote(path) else str(Path(path).parent)
+    if not is_remote(path):
+        return str(Path(path).parent)
+    return _without_query(path).rstrip("/").rpartition("/")[0]
+
+
+def suffix(path: str) -> str:
+    """Of a file's name, in small letters, with its dot."""
+    return PurePath(_without_query(path)).suffix.lower()
+
+
+def _without_query(path: str) -> str:
+    """An address of the web without what stands behind its path, such as a signature."""
+    return path.partition("?")[0] if _WEB.match(path) else path
 
 
 def open_read(path: str) -> IO[bytes]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from ark_asr.batch.records import Record
 from ark_asr.corpora.manifest import seconds_of, speaker_of
 from ark_asr.corpora.sound import Encoding, Sound, all_sounds, listen
-from ark_asr.errors import AudioError
+from ark_asr.errors import AudioError, OptionError
 
 # A header may count a last frame that holds less; more than this is another length.
 _LENGTH_SECONDS, _LENGTH_SHARE = 0.1, 0.02
@@ -51,6 +51,20 @@ class Limits:
     shortest: float = 0.1
     longest: float | None = None
     fastest: float = 40.0
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing could be compared with.
+
+        Raises:
+            OptionError: Names the option.
+        """
+        for name, value in (
+            ("min-seconds", self.shortest),
+            ("max-seconds", self.longest),
+            ("max-characters", self.fastest),
+        ):
+            if value is not None and not value >= 0:
+                raise OptionError(f"--{name} is {value:g}; it must be a number from 0 on")
 
 
 @dataclass(frozen=True, slots=True)
