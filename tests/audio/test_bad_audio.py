@@ -317,6 +317,25 @@ def test_a_named_pipe_is_given_back(kind, refusal, tmp_path, encode, tone):
     assert [one for one in said if one.category is ResourceWarning] == []
 
 
+def test_a_full_disk_is_one_line(monkeypatch):
+    """MP4 through a pipe is first written to a temporary file."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    class Pipe:
+        def __init__(self):
+            self.left = b"\0\0\0\x18ftypisom" * 9
+
+        def read(self, size):
+            found, self.left = self.left[:size], self.left[size:]
+            return found
+
+    monkeypatch.setattr("ark_asr.audio.sources.shutil.copyfileobj", full)
+    line = "stream: cannot be put into a temporary file (No space left on device)"
+    assert refused(Pipe()) == line
+
+
 def test_things_that_are_no_sound():
     assert "int is no sound" in refused(3)
     assert "mode 'rb'" in refused(io.StringIO("text"))

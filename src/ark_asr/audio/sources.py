@@ -19,6 +19,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias, cast
@@ -216,10 +217,23 @@ def _from_stream(file: BinaryIO, name: str, source_rate: int | None) -> Input:
     piped = cast("BinaryIO", _Pipe(head, file, name))
     if not is_mp4(head):
         return Input(piped, name, seekable=False, raw_rate=source_rate)
-    spool = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the Input)
-    shutil.copyfileobj(piped, spool)
-    spool.seek(0)
-    return Input(spool, name, seekable=True, raw_rate=source_rate, close=spool.close)
+    spool = _spooled(piped, name)
+    return Input(spool, name, seekable=True, close=spool.close)
+
+
+def _spooled(pipe: BinaryIO, name: str) -> BinaryIO:
+    """The rest of a stream in a temporary file, which is gone when it is closed."""
+    try:
+        with ExitStack() as opened:
+            spool = opened.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(pipe, spool)
+            spool.seek(0)
+            opened.pop_all()
+            return cast("BinaryIO", spool)
+    except OSError as error:
+        raise AudioError(
+            f"{name}: cannot be put into a temporary file ({error.strerror or error})"
+        ) from None
 
 
 def _seekable(file: object) -> bool:
