@@ -13,6 +13,7 @@ from ark_asr.evaluation.text import plain, without_unseen
 _BRACKETS = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
 _FILLERS = frozenset({"hmm", "mm", "mhm", "mmm", "uh", "uhm", "um", "erm", "er", "ah"})
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
+_DECIMALS = re.compile(r"(?<=\d)\.(\d+)")  # which are read one by one
 _SYMBOLS = (
     (re.compile(r"\$\s*(\d[\d.]*)"), r"\1 dollars"),
     (re.compile(r"(\d)\s*%"), r"\1 percent"),
@@ -50,7 +51,7 @@ def english(text: str) -> str:
     text = _THOUSANDS.sub("", _BRACKETS.sub(" ", without_unseen(text)))
     for pattern, words in _SYMBOLS:
         text = pattern.sub(words, text)
-    text = re.sub(r"(?<=\d)\.(?=\d)", " point ", text)
+    text = _DECIMALS.sub(lambda match: f" point {' '.join(match[1])}", text)
     found: list[str] = []
     for word in plain(text).split():
         if word not in _FILLERS:
