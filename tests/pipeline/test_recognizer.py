@@ -322,11 +322,13 @@ def test_many_recordings_of_a_closed_recognizer_are_refused_at_once(make):
         recognizer.transcribe_many([])
 
 
-def test_a_stream_that_is_closed_gives_its_recording_back(make):
+@pytest.mark.parametrize("asked", [0, 1])
+def test_a_stream_that_is_closed_gives_its_recording_back(make, asked):
     recognizer, _ = make("x")
     stream = recognizer.stream(noise(40), WHOLE, source_rate=RATE)
     sound = stream.gi_frame.f_locals["run"].sound
-    next(stream)
+    for _ in range(asked):
+        next(stream)
     stream.close()
     assert list(stream) == list(sound) == []
 

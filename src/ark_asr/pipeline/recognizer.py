@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from ark_asr.audio import Source
 from ark_asr.engines import open_model
@@ -178,9 +178,11 @@ class Recognizer:
     ) -> Generator[Segment, None, None]:
         """The segments of a recording as they become ready; arguments and errors as `transcribe`.
 
-        Who stops in the middle can ``close`` it: the recording is given back at once.
+        Who stops before its end can ``close`` it: the recording is given back at once.
         """
-        return _segments(self._run(source, options, source_rate, cancelled))
+        segments = _segments(self._run(source, options, source_rate, cancelled))
+        next(segments)
+        return segments
 
     def transcribe_many(
         self,
@@ -322,5 +324,7 @@ class Recognizer:
 
 def _segments(run: Run) -> Generator[Segment, None, None]:
     with closing(run.sound):
+        # A generator that has not begun closes nothing; `stream` goes on to here.
+        yield cast("Segment", None)
         for batch in run:
             yield from batch
