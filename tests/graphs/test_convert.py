@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -74,6 +75,15 @@ def test_the_runtime_is_told_the_shapes_it_cannot_infer(source, tmp_path):
     ]
     assert matrices
     assert told.issuperset(matrices)
+
+
+def test_a_package_is_on_the_disk_before_it_has_its_name(source, tmp_path, monkeypatch):
+    flushed, true_sync = set(), os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda number: (flushed.add(os.fstat(number).st_ino), true_sync(number))
+    )
+    build_package(source, tmp_path / "package")
+    assert {one.stat().st_ino for one in (tmp_path / "package").iterdir()} <= flushed
 
 
 def test_an_existing_folder_is_kept_unless_asked(source, tmp_path):

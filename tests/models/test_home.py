@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -21,6 +22,35 @@ def both(server, tiny, built):
     folder = pull.pull(tiny)
     shutil.copytree(built, home.place("tiny", "int8"))
     return folder
+
+
+@pytest.mark.parametrize("other_disk", [False, True])
+def test_all_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch, other_disk):
+    """A power cut after the renaming leaves a whole model, and one before it none."""
+    made, dest, flushed = tmp_path / "made", tmp_path / "store" / "tiny", set()
+    (made / "inner").mkdir(parents=True)
+    for name in ("weights", "inner/more"):
+        (made / name).write_text(name)
+    true_rename = Path.rename
+
+    def rename(path, target):
+        if other_disk and path == made:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        inside = {one.stat().st_ino for one in path.rglob("*") if one.is_file()}
+        assert len(inside) == 2
+        assert inside <= flushed
+        return true_rename(path, target)
+
+    true_sync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda number: (flushed.add(os.fstat(number).st_ino), true_sync(number))
+    )
+    monkeypatch.setattr(Path, "rename", rename)
+    home.settle(made, dest)
+    assert sorted(one.read_text() for one in dest.rglob("*") if one.is_file()) == [
+        "inner/more", "weights",
+    ]  # fmt: skip
+    assert not made.exists()
 
 
 def test_the_package_is_the_best_variant(both):

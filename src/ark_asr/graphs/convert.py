@@ -20,6 +20,7 @@ from ark_asr.graphs.linear import Linears, linears_for
 from ark_asr.graphs.sources import Original, WeightSource, open_original
 from ark_asr.models.calibration import CALIBRATION_FILE
 from ark_asr.models.config import CONFIG_FILE, GENERATION_FILE, PREPROCESSOR_FILE
+from ark_asr.models.home import settle
 from ark_asr.models.package import (
     DATA_FILE,
     DECODER_FILE,
@@ -95,7 +96,7 @@ def build_package(
             if dest.exists():  # look again: another conversion may have come first
                 _check_replaceable(source, dest, overwrite=overwrite)
                 shutil.rmtree(dest)
-            folder.rename(dest)
+            settle(folder, dest)
     except ArkError:  # some of these are an OSError too
         raise
     except OSError as error:

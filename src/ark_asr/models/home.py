@@ -74,20 +74,31 @@ def expand(path: str | Path) -> Path:
 
 
 def settle(made: Path, dest: Path) -> None:
-    """Give a finished folder its place, whole or not at all.
+    """Give a finished folder its place, whole or not at all, also if the power fails just then.
 
     Raises:
         OSError: It cannot be put there.
     """
     dest.parent.mkdir(parents=True, exist_ok=True)
+    _flush(made)
     try:
         made.rename(dest)
     except OSError as error:
         if error.errno != errno.EXDEV:  # a variant may be kept on another disk
             raise
         with tempfile.TemporaryDirectory(prefix=f".{dest.name}.", dir=dest.parent) as near:
-            shutil.copytree(made, Path(near) / "model").rename(dest)
+            copy = shutil.copytree(made, Path(near) / "model")
+            _flush(copy)
+            copy.rename(dest)
         shutil.rmtree(made)
+
+
+def _flush(folder: Path) -> None:
+    """Onto the disk: a power cut must leave no name without its content."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:  # Windows flushes only what may be written
+                os.fsync(file.fileno())
 
 
 def place(name: str, variant: str) -> Path:
