@@ -55,12 +55,9 @@ class Audio:
 
     def cut(self, start: float, end: float) -> Audio:
         """The part between two seconds *of the source recording*, clipped to what is here."""
-        first, last = (
-            min(max(round((at - self.start) * self.sample_rate), 0), len(self.samples))
-            for at in (start, end)
-        )
-        start = self.start + first / self.sample_rate
-        return Audio(self.samples[first:last], self.sample_rate, start)
+        rate, count = self.sample_rate, len(self.samples)
+        first, last = (min(max(round((at - self.start) * rate), 0), count) for at in (start, end))
+        return Audio(self.samples[first:last], rate, self.start + first / rate)
 
 
 @dataclass(frozen=True, slots=True)
