@@ -18,7 +18,7 @@ from ark_asr.server.jobs.store import JobStore
 from ark_asr.server.problems import Problem
 from ark_asr.server.settings import Settings
 from ark_asr.server.upload import Form, Upload
-from serving import eventually, http, serving
+from serving import PATIENCE, eventually, http, serving
 
 
 def jobs_of(**settings):
@@ -147,6 +147,34 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_begun(tmp_path
     store._base.execute("PRAGMA query_only = ON")
     with pytest.raises(OptionError, match="cannot be written"):
         store.begin_again(0.0)
+    store.close()
+
+
+def test_a_server_that_is_stopped_in_order_does_not_count_against_a_job(tmp_path, monkeypatch):
+    """It may have waited for others all day; only what ends a server is given up."""
+
+    async def lives(path):
+        for _ in range(4):
+            begun = asyncio.Event()
+
+            async def wait(*_, begun=begun):
+                begun.set()
+                await asyncio.Event().wait()
+
+            monkeypatch.setattr(Jobs, "_transcribe", wait)
+            store = JobStore(path)
+            store.begin_again(0.0)
+            jobs = Jobs(SimpleNamespace(settings=Settings()), store)
+            await jobs.start()
+            await asyncio.wait_for(begun.wait(), PATIENCE)
+            await jobs.close()
+
+    store = JobStore(tmp_path / "jobs.db")
+    store.add(Job("job_1", 0, "ann", 0.0, "a.wav", "ark-mini"), (), b"sound")
+    store.close()
+    asyncio.run(lives(tmp_path / "jobs.db"))
+    store = JobStore(tmp_path / "jobs.db")
+    assert store.jobs()[0].status == "queued"
     store.close()
 
 

@@ -66,8 +66,9 @@ def create_app(settings: Settings) -> FastAPI:
             await long_jobs.start()
             yield
         finally:
-            await long_jobs.close()
+            await long_jobs.stop()
             await host.close()
+            await long_jobs.close()
             threads.shutdown()
 
     app = FastAPI(

@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,11 +84,20 @@ class Jobs:
         self.closing = True
         self._beat()
 
-    async def close(self) -> None:
-        """Stop; what is not finished stays so in the store."""
+    async def stop(self) -> None:
+        """End what runs, and begin nothing more; the store stays open."""
         self.hang_up()
         tasks = [run.task for run in self._runs.values()] + [self._sweeping]
         await _end(*(task for task in tasks if task is not None))
+
+    async def close(self) -> None:
+        """Stop, and leave what is not finished in the store, as if nobody had begun with it.
+
+        Called when the engine has ended: a job that keeps it from its end must count as one.
+        """
+        await self.stop()
+        with suppress(Problem):  # it cannot be written; then the job has one attempt less
+            await self._ask(self._store.put_back)
         await self._ask(self._store.close)
         self._thread.close()
 

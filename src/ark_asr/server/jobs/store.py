@@ -136,6 +136,14 @@ class JobStore:
         except sqlite3.Error as problem:
             raise OptionError(f"the file of jobs cannot be written ({problem})") from None
 
+    def put_back(self) -> None:
+        """Jobs that are running wait again, and this server's end does not count against them."""
+        with self._change() as run:
+            run(
+                "UPDATE jobs SET status = 'queued', attempts = max(attempts - 1, 0) "
+                "WHERE status = 'running'"
+            )
+
     def take(self, name: str) -> tuple[Fields, bytes] | None:
         """Begin with a job: what was asked for, and the recording; nothing if it is over."""
         with self._change() as run:
