@@ -68,6 +68,15 @@ def test_hot_words_win_and_do_not_lift_the_confidence(tokenizer):
     assert hot.confidence < plain.confidence
 
 
+def test_a_boost_of_any_size(tokenizer):
+    """More than the model's doubt is never given, so nothing can overflow."""
+    pair = ("see the arc", "see the ark")
+    hot = transcribe(
+        Torn(tokenizer, pair), tokenizer, hotwords=("ark :1e300",), hotword_boost=1e300
+    )
+    assert "ark" in hot.text
+
+
 def test_a_beam_of_one_clip_is_not_disturbed_by_the_others(tokenizer):
     pairs = [("one two", "one too"), ("three", "trees"), ("four five six", "for fife sicks")]
     sound = np.random.default_rng(0).normal(0, 0.05, 90 * 16_000).astype(np.float32)
@@ -104,6 +113,9 @@ def test_the_width_that_is_needed(options, width):
         ({"hotwords": ("ark :-1",)}, "positive weight"),
         ({"hotword_boost": 0}, "hotword_boost is 0; it must be a positive number"),
         ({"hotword_boost": float("nan")}, "hotword_boost is nan"),
+        # As an argument of the program, bytes that are no UTF-8 arrive so.
+        ({"hotwords": ("ark", "caf\udce9")}, r"hotwords: 'caf\\udce9' holds what is no UTF-8 text"),
+        ({"instruction": "\udce9"}, r"instruction: '\\udce9' holds what is no UTF-8 text"),
     ],
 )
 def test_senseless_options_are_refused(tokenizer, options, message):

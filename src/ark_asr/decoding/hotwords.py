@@ -25,6 +25,8 @@ from ark_asr.models.tokenizer import TextCodec
 from ark_asr.types import FloatArray, IntArray
 
 _WEIGHT = re.compile(r"(?:\A|\s+):(\S*)\Z")
+# No log-probability lacks more, and none can be compared with more.
+_MOST = float(np.finfo(np.float32).max)
 # Scripts that put no space between words.
 _SPACELESS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 
@@ -191,7 +193,8 @@ class HotWords:
                 if form.startswith(" ") or _spaceless(form[0]):
                     roots.append(self._after_word)
                 for root in roots:
-                    node = root.setdefault(word.weight, Node(boost * word.weight))
+                    worth = min(boost * word.weight, _MOST)
+                    node = root.setdefault(word.weight, Node(worth))
                     node.add(columns, closed=_spaceless(form[-1]))
 
     def bonuses(self, match: Match, logprobs: FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ import math
 from ark_asr.audio.tracks import check_track
 from ark_asr.decoding.hotwords import HotWord
 from ark_asr.errors import OptionError
-from ark_asr.kinds import of_kind
+from ark_asr.kinds import of_kind, shown
 from ark_asr.types import TranscribeOptions
 
 _WIDEST_BEAM = 8
@@ -35,6 +35,13 @@ def check_options(options: TranscribeOptions) -> None:
     if not 0 < options.gain < math.inf:
         raise OptionError(f"gain is {options.gain!r}; it must be a positive number")
     check_track(options.track)
+    for name, texts in (
+        ("instruction", (options.instruction or "",)),
+        ("hotwords", options.hotwords),
+    ):
+        for text in texts:
+            if not _is_unicode(text):
+                raise OptionError(f"{name}: {shown(text)} holds what is no UTF-8 text")
     _check_beam(options)
 
 
@@ -44,6 +51,11 @@ def beam_width(options: TranscribeOptions) -> int:
         return options.beam_size
     needs_beam = options.hotwords or options.nbest > 1
     return max(options.nbest, _USUAL_BEAM) if needs_beam else 1
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a tokenizer can read it: arguments of a program can hold halves of characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _check_beam(options: TranscribeOptions) -> None:
