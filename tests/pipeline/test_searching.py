@@ -71,9 +71,7 @@ def test_hot_words_win_and_do_not_lift_the_confidence(tokenizer):
 def test_a_boost_of_any_size(tokenizer):
     """More than the model's doubt is never given, so nothing can overflow."""
     pair = ("see the arc", "see the ark")
-    hot = transcribe(
-        Torn(tokenizer, pair), tokenizer, hotwords=("ark :1e300",), hotword_boost=1e300
-    )
+    hot = transcribe(Torn(tokenizer, pair), tokenizer, hotwords=("ark",), hotword_boost=1e300)
     assert "ark" in hot.text
 
 
