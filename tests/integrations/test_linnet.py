@@ -267,7 +267,9 @@ def test_the_command_serves_and_ends(talk):
 def test_the_command_says_what_is_wrong_in_one_line(capsys):
     assert __main__.main(["--model", "small"]) == 2
     assert __main__.main(["--host", "0.0.0.0"]) == 2
+    assert __main__.main(["--threads", "0"]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2
+    assert len(said) == 3
     assert "ark-mini" in said[0]
     assert "--open-to-all" in said[1]
+    assert "threads is 0" in said[2]

@@ -20,7 +20,7 @@ from ark_asr.integrations.languages import language_of
 from ark_asr.integrations.sessions import BusyError, Sessions, Shown
 from ark_asr.integrations.sound import from_pcm
 from ark_asr.models.store import languages_of, resolve
-from ark_asr.pipeline import Recognizer
+from ark_asr.pipeline import Recognizer, check_engine
 from ark_asr.server.guards import Door
 from ark_asr.server.problems import Problem
 from ark_asr.server.settings import Settings
@@ -58,6 +58,7 @@ class Sidecar:
 
     def __init__(self, model: str | None, threads: int | None) -> None:
         self._folder = resolve(model)
+        check_engine(self._folder, threads=threads)
         self._threads = threads
         self._languages = languages_of(self._folder.name)
         self._recognizer: Recognizer | None = None
@@ -125,6 +126,7 @@ def create_app(settings: Settings, model: str | None = None, threads: int | None
 
     Raises:
         ModelNotFoundError: There is no such model.
+        OptionError: It cannot have so many threads.
     """
     sidecar = Sidecar(model, threads)
 
