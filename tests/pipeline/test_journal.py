@@ -161,6 +161,21 @@ def test_the_files_of_the_model_count(listen, recording, model, tmp_path):
         transcribe()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are text")
+def test_a_model_whose_name_is_no_text(listen, recording, model, tmp_path):
+    odd = tmp_path / "mod\udce9"
+    shutil.copytree(model, odd)
+    (odd / "read\udce9.me").touch()
+    found = []
+    for _ in range(2):
+        recognizer, batches = listen("mod\udce9")
+        recognizer._folder = odd
+        journal = Journal(tmp_path / "journal")
+        found.append(recognizer.transcribe(recording, OPTIONS, journal=journal).segments)
+    assert found[0] == found[1]
+    assert batches == []
+
+
 @pytest.mark.parametrize("content", ["my diary", "my diary\n", "{}\n", '{"kind": "x"}\n', "[]\n"])
 def test_a_file_that_is_no_journal_stays_as_it_is(tmp_path, content):
     path = tmp_path / "diary.txt"

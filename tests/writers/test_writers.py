@@ -232,6 +232,15 @@ def test_every_text_format_can_hold_every_transcript(transcript):
         assert line.count("\t") == 2
 
 
+def test_names_that_are_no_text_are_spelled_out():
+    """Linux gives files and folders any bytes; Python reads those that are no UTF-8 so."""
+    odd = replace(TALK, source="caf\udce9.wav", model="mod\udce9", warnings=("caf\udce9.wav: x",))
+    for name in TEXTS:
+        render(name, odd).encode()
+    data = json.loads(render("json", odd))
+    assert (data["model"], data["source"]) == (r"mod\udce9", r"caf\udce9.wav")
+
+
 def test_an_unknown_format_is_refused():
     with pytest.raises(OptionError, match="'doc' is not known; take one of txt, srt"):
         get_writer("doc")

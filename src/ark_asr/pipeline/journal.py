@@ -17,7 +17,7 @@ from typing import Any
 
 from ark_asr.audio import Source
 from ark_asr.audio.sources import name_of
-from ark_asr.errors import AudioNotFoundError, OptionError
+from ark_asr.errors import AudioNotFoundError, OptionError, readable
 from ark_asr.pipeline.drift import Said
 from ark_asr.types import Alternative, Segment, TranscribeOptions, Word
 
@@ -181,12 +181,12 @@ def hash_recording(source: Source) -> str:
 def fingerprint(model: str, folder: Path | None) -> str:
     """A model's name, and a hash of the names, sizes and times of its files."""
     if folder is None:
-        return model
+        return readable(model)
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         stat = path.stat()
-        digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    return f"{model} {digest.hexdigest()}"
+        digest.update(os.fsencode(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n"))
+    return f"{readable(model)} {digest.hexdigest()}"
 
 
 def describe(options: TranscribeOptions, engine: object) -> str:

@@ -12,7 +12,8 @@ from ark_asr.writers.timestamps import milliseconds
 def rounded(transcript: Transcript) -> Transcript:
     """The same transcript with nothing that a json file would not hold.
 
-    File names need not be text: their bytes that are no UTF-8 are spelled out, as in messages.
+    Names of files and folders need not be text: their bytes that are no UTF-8 are spelled out, as
+    in messages.
 
     Raises:
         ValueError: A time is negative or not finite.
@@ -21,6 +22,7 @@ def rounded(transcript: Transcript) -> Transcript:
         transcript,
         segments=tuple(map(rounded_segment, transcript.segments)),
         duration=_seconds(transcript.duration),
+        model=readable(transcript.model),
         source=readable(transcript.source),
         warnings=tuple(map(readable, transcript.warnings)),
         timings=None if transcript.timings is None else _timings(transcript.timings),
