@@ -238,7 +238,8 @@ class Recognizer:
 
         Args:
             options: How to caption.
-            transcribe: How utterances are written down; times and cutting options do not matter.
+            transcribe: How utterances are written down; what is of whole recordings does not
+                matter: times, track and channel, cutting, gain, batch size, context, ``strict``.
 
         Raises:
             OptionError: An option makes no sense, or the recognizer is closed.
@@ -256,7 +257,7 @@ class Recognizer:
         For whoever cuts the sound elsewhere, as a server does that decodes it in other processes.
 
         Args:
-            options: How pieces are written down; times and cutting options do not matter.
+            options: How pieces are written down; those that do not matter are those of `live`.
             cancelled: Asked before every token.
 
         Raises:
