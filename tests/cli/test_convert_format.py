@@ -85,6 +85,15 @@ def test_jsonl_of_several_recordings(convert, tmp_path):
     assert convert(path).stdout == f"==> x/a.wav <==\n{text}==> x/b.wav <==\n{text}"
 
 
+def test_a_name_that_no_file_can_have_is_one_line(convert, tmp_path):
+    """It is whatever stands in a transcript of somebody else's."""
+    path = write(tmp_path / "all.jsonl", *(replace(TALK, source=it) for it in ("a\0b", "c")))
+    result = convert(path, "-f", "srt", "-o", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == ("ark-asr: a\\x00b: no file can be named so; leave --output-dir out\n")
+    assert not (tmp_path / "out").exists()
+
+
 def test_standard_input_and_output(convert):
     data = as_bytes(get_writer("json").render(TALK))
     assert convert("-", "-f", "tsv", input=data).stdout == get_writer("tsv").render(TALK)

@@ -280,6 +280,7 @@ def test_a_language_that_is_given_is_used(tmp_path):
         (["--model", "m"], "leave out how to make them"),
         (["--batch-size", "4"], "leave out how to make them"),
         (["--overwrite"], "leave out how to make them"),
+        (["--no-audio"], "are for the page of --report"),
         (["--text_field", "words"], "no record has a reference ('words')"),
         (["--compare", "nothing.jsonl"], "nothing.jsonl: cannot be read"),
     ],

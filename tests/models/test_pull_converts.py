@@ -43,6 +43,13 @@ def test_a_precision_that_is_not_known_is_refused_before_anything_is_fetched(ser
     assert not server.asked
 
 
+def test_a_precision_of_a_package_that_is_not_made_is_refused(server, tiny):
+    result = pull("tiny", "--no-convert", "--precision", "int8")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert "--precision is of a package, and --no-convert makes none" in result.stderr
+    assert not server.asked
+
+
 @pytest.fixture
 def official(server, published, write_catalogue, make_row, tmp_path):
     """The publisher's int8 package, on the hub and in the catalogue."""

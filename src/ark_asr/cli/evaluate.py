@@ -49,9 +49,12 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE.html", help="Also a page to read; one file.")
     ] = None,
     audio: Annotated[
-        bool,
-        typer.Option("--audio/--no-audio", help="Put the clips that went worst into the page."),
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--audio/--no-audio",
+            help="Put the clips that went worst into the page of --report. [default: --audio]",
+        ),
+    ] = None,
     scheme: Annotated[
         str,
         typer.Option(metavar="NAME", help="basic, english, leaderboard, ark or ark-without-jiwer."),
@@ -136,7 +139,7 @@ def evaluate(
         records = read_manifest(input_, fields, audio_root=audio_root)
         if not any(record.text.strip() for record in records):
             raise OptionError(f"{input_}: no record has a reference ({text_field!r})")
-        targets = _targets(output, report, predicted=predictions is None)
+        targets = _targets(output, report, audio, predicted=predictions is None)
         _check_targets(targets, [str(path) for path in (input_, predictions, compare) if path])
 
         scoring = job.Scoring(scheme, language, language_field, tuple(by or ()), resample_by)
@@ -159,7 +162,7 @@ def evaluate(
         )
         files = {output: render(worst_first(scored)), targets["summary"]: summary.to_json()}
         if report is not None:
-            files[report] = page(scored, summary, audio=audio)
+            files[report] = page(scored, summary, audio=audio is not False)
         for path, content in files.items():
             save(path, content)
         typer.echo(table(summary), nl=False)
@@ -174,9 +177,17 @@ def _named_for(source: str) -> Path:
     return Path(f"{PurePath(source).stem}.scored.jsonl")
 
 
-def _targets(output: Path, report: Path | None, *, predicted: bool) -> dict[str, Path]:
-    """All that is written, by what it is."""
+def _targets(
+    output: Path, report: Path | None, audio: bool | None, *, predicted: bool
+) -> dict[str, Path]:
+    """All that is written, by what it is.
+
+    Raises:
+        OptionError: The rows cannot be a file, or voices are for a page that nobody asked for.
+    """
     check_name(output)
+    if audio is not None and report is None:
+        raise OptionError("--audio and --no-audio are for the page of --report; leave them out")
     targets = {"rows": output, "summary": output.with_name(f"{output.name}.summary.json")}
     if report is not None:
         targets["page"] = report

@@ -220,6 +220,9 @@ def _check_folder(folder: Path) -> None:
 def _check_files(outputs: Outputs, sources: Sequence[str], inputs: Sequence[str]) -> None:
     from ark_asr.writers.files import LONGEST_NAME
 
+    for source in sources:  # those of a written transcript are whatever stands in it
+        if "\0" in source:
+            raise OptionError(f"{source}: no file can be named so; leave --output-dir out")
     # Not Path.resolve(), which raises where links lead in a circle.
     kept = {_same(os.path.realpath(name)) for name in (*sources, *inputs) if name != STDIN}
     taken: dict[str, str] = {}

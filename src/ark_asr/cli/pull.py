@@ -37,8 +37,9 @@ def pull(
         ),
     ] = True,
     precision: Annotated[
-        str, typer.Option(metavar="NAME", help=f"Of the package: {PRECISION_HELP}")
-    ] = "int8",
+        str | None,
+        typer.Option(metavar="NAME", help=f"Of the package: {PRECISION_HELP} [default: int8]"),
+    ] = None,
     accept_licence: Annotated[
         bool,
         typer.Option("--accept-licence", help="Agree to a licence that forbids commercial use."),
@@ -58,7 +59,7 @@ def pull(
         from ark_asr.models.package import PRECISIONS
         from ark_asr.models.pull import pull as fetch
 
-        if precision not in PRECISIONS:
+        if precision is not None and precision not in PRECISIONS:
             raise OptionError(
                 f"precision {precision!r} is not known; it is one of {', '.join(PRECISIONS)}"
             )
@@ -66,6 +67,10 @@ def pull(
         if entry is None:
             _has_it_already(name)
             return
+        if precision is not None and not (convert and entry.layout in CONVERTED):
+            why = "--no-convert makes none" if not convert else f"none is made of {entry.name}"
+            raise OptionError(f"--precision is of a package, and {why}; leave it out")
+        precision = precision or "int8"
         if convert and (here := home.lookup(f"{entry.name}:{precision}")):
             _check_whole(here[0])
             say(f"{entry.name} is here already: {here[0].path}")
