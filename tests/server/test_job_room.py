@@ -47,6 +47,23 @@ def test_who_comes_at_the_same_time_counts(settings):
     assert [error.status for error in refused if isinstance(error, Problem)] == [429, 429]
 
 
+def test_a_recording_that_the_file_of_jobs_cannot_hold_is_refused():
+    """SQLite's rows end at a gigabyte, whatever `--max-upload` says."""
+
+    async def scenario():
+        jobs = jobs_of()
+        jobs._store._base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 9000)
+        with pytest.raises(Problem) as refused:
+            await jobs.add("ann", Form((), None), wanted(bytes(9000)))
+        await jobs.add("ann", Form((), None), wanted(bytes(4000)))
+        await jobs.close()
+        return refused.value
+
+    refused = asyncio.run(scenario())
+    assert (refused.status, refused.code) == (413, "upload_too_large")
+    assert "jobs hold up to" in refused.message
+
+
 def test_nobody_can_begin_again_what_is_being_given_up():
     seen = []
 

@@ -121,9 +121,12 @@ class Jobs:
         """A new job, as it stands in the queue.
 
         Raises:
-            Problem: 429: there is no room for it.
+            Problem: 429: there is no room for it; 413: there never can be.
         """
         upload = want.asked.file
+        if len(upload.data) > (most := await self._ask(self._store.largest)):
+            message = f"jobs hold up to {most:,} bytes; send it in a compressed format, or in parts"
+            raise Problem(413, message, "file", "upload_too_large")
         name = f"job_{secrets.token_hex(12)}"
         model = want.asked.model or self._service.host.name
         job = Job(name, 0, owner, time.time(), upload.name, model)

@@ -23,6 +23,7 @@ Fields: TypeAlias = tuple[tuple[str, str], ...]
 _APPLICATION = 0x41524B4A  # "ARKJ"
 _VERSION = 1
 _BLOCK = 1 << 20
+_ROW_BYTES = 1 << 12  # besides its recording
 # A job with which the server has ended so often without a clip of progress must be what ends it.
 _MOST_ATTEMPTS = 3
 _SCHEMA = f"""
@@ -95,6 +96,10 @@ class JobStore:
             and not self._journal.stat().st_size
         ):
             self._journal.unlink()
+
+    def largest(self) -> int:
+        """Bytes of the largest recording that can be kept."""
+        return self._base.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) - _ROW_BYTES
 
     def add(self, job: Job, fields: Fields, upload: bytes) -> None:
         """A new job; its number is the next one, whatever it says."""
