@@ -79,7 +79,7 @@ class Hypothesis:
 
     Attributes:
         token_ids: Ids in the order they were chosen; the stop id is not among them.
-        logprobs: Natural-log probability of each of ``token_ids`` among the ids that were allowed.
+        logprobs: Natural-log probability of each of ``token_ids`` among the ids that can be text.
         stop: ``end`` (the model ended), ``length`` (token limit), ``guard`` or ``cancelled``.
         trouble: What a guard said of it, also if the model ended by itself.
         alternatives: The next best of a beam search, best first, if they were asked for.

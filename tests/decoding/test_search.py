@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ark_asr.decoding.beam import beam
 from ark_asr.decoding.rules import SearchState, SuppressIds
 from ark_asr.decoding.search import greedy
 from ark_asr.errors import ModelError, OptionError
@@ -86,6 +87,25 @@ def test_logprobs_are_those_of_a_softmax_over_allowed_ids():
     allowed = np.exp([0.5, 2.0, -1.0])
     assert found.token_ids == (2,)
     assert found.logprobs[0] == pytest.approx(np.log(allowed[1] / allowed.sum()), abs=1e-6)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_what_is_banned_counts_in_the_probabilities(width):
+    """A model that is kept from its own words does not believe others more."""
+    logits = np.array([[4.0, 1.0, -2.0, 0.0]], np.float32)
+    engine = TableEngine([logits], output_ids=(1, 2, 4, STOP))
+    engine.select = lambda state, rows: state
+    only = {"rules": [SuppressIds([4], engine.output_ids)],
+            "bans": [SuppressIds([1, STOP], engine.output_ids)],
+            "stop_ids": {STOP}, "max_new_tokens": 1}  # fmt: skip
+    (found,) = (
+        greedy(engine, prompts(1), **only)
+        if width == 1
+        else beam(engine, prompts(1), width=width, **only)
+    )
+    assert found.token_ids == (2,)
+    believed = np.exp([4.0, 1.0, 0.0])
+    assert found.logprobs[0] == pytest.approx(np.log(believed[1] / believed.sum()), abs=1e-6)
 
 
 def test_rules_see_every_rows_tokens_so_far():

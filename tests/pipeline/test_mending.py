@@ -109,6 +109,26 @@ def test_the_rule_is_tried_where_a_clip_is_too_short_to_cut(make):
     assert not segment.text.startswith("and so on and so on and so on")
 
 
+class Stubborn(Doubtful):
+    """Believes its words; where it may not say them it says others, which it does not believe."""
+
+    def _play(self, state):
+        state = super()._play(state)
+        state.logits[state.logits < self._chosen] = -15.0
+        others = state.logits[:, self.other]
+        state.logits[:, self.other] = np.maximum(others, np.log(0.01))
+        return state
+
+
+def test_the_rule_makes_the_model_no_surer_of_what_it_says_instead(tokenizer):
+    engine = Stubborn(tokenizer.config, [tokenizer.encode("a" * 30)])
+    (engine.other,) = tokenizer.encode("b")
+    (segment,) = run(Recognizer(engine, tokenizer, "stubborn"), 1.9)
+    assert segment.text.startswith("aabaab")
+    assert segment.flags == ("unsure", "retry:no-repeats")
+    assert segment.confidence < 0.3
+
+
 def test_no_words_where_someone_speaks_are_tried_with_silence_around(make, spoken):
     recognizer, engine = make("", "hello")
     (segment,) = recognizer.transcribe(spoken, WHOLE).segments

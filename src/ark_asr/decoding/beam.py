@@ -196,6 +196,7 @@ def beam(
     max_new_tokens: int | Sequence[int],
     length_penalty: float = 1.0,
     hot_words: HotWords | None = None,
+    bans: Sequence[Rule] = (),
     guards: Sequence[Guard] = (),
     cancelled: Cancelled | None = None,
 ) -> list[Hypothesis]:
@@ -211,6 +212,7 @@ def beam(
         length_penalty: 0 ranks by probability, which prefers short hypotheses; 1 by the mean
             log-probability of a token.
         hot_words: What is likely to be said.
+        bans: As for `greedy`.
         guards: Asked after every token of every hypothesis. One that is stopped is only returned
             if there is no other.
         cancelled: Asked before every step.
@@ -248,6 +250,8 @@ def beam(
         for rule in rules:
             rule.apply(logits, seen)
         logprobs = _log_softmax(logits)
+        for ban in bans:
+            ban.apply(logprobs, seen)
         rows: list[int] = []
         first = 0
         for clip in clips:

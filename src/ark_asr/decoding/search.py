@@ -56,6 +56,7 @@ def greedy(
     rules: Sequence[Rule],
     stop_ids: Collection[int],
     max_new_tokens: int | Sequence[int],
+    bans: Sequence[Rule] = (),
     guards: Sequence[Guard] = (),
     cancelled: Cancelled | None = None,
 ) -> list[Hypothesis]:
@@ -68,13 +69,15 @@ def greedy(
         stop_ids: Ids that end a row; they are not part of the hypothesis.
         max_new_tokens: Upper limit of tokens, one for all rows or one per row. If the engine has
             room for fewer, that is the limit; a row that reaches it stops with ``length``.
+        bans: Rules of which the probabilities know nothing: a model that is kept from its own words
+            does not believe others more.
         guards: Asked in this order after every token, and when a row has ended.
         cancelled: Asked before every step; true ends all open rows with ``cancelled``. One question
             for each prompt ends their rows one by one.
 
     Returns:
         One hypothesis per prompt, in the same order. Log-probabilities are those of a softmax over
-        the ids that the rules left.
+        the ids that ``rules`` left.
 
     Raises:
         OptionError: A limit below 1, not one limit per prompt, or a prompt that leaves no room.
@@ -98,7 +101,12 @@ def greedy(
         )
         for rule in rules:
             rule.apply(logits, seen)
-        tokens, logprobs = _best(logits, engine.output_ids)
+        allowed = logits
+        if bans:
+            allowed = logits.copy()
+            for ban in bans:
+                ban.apply(allowed, seen)
+        tokens, logprobs = _best(allowed, logits, engine.output_ids)
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             if row.stop is None:
                 if not np.isfinite(logprob):
@@ -179,10 +187,13 @@ def token_limits(
     return [min(limit, room) for limit in limits]
 
 
-def _best(logits: FloatArray, output_ids: IntArray) -> tuple[IntArray, FloatArray]:
-    """Ids ``[rows]`` and log-probabilities ``[rows]`` of each row's largest logit."""
-    columns = logits.argmax(axis=1)
+def _best(
+    allowed: FloatArray, logits: FloatArray, output_ids: IntArray
+) -> tuple[IntArray, FloatArray]:
+    """Ids ``[rows]`` of each row's largest ``allowed`` logit, and their log-probabilities."""
+    columns, best = allowed.argmax(axis=1), allowed.max(axis=1)
     top = logits.max(axis=1)
     with np.errstate(invalid="ignore"):  # the caller looks for what is not finite
         spread = np.exp(logits - top[:, None]).sum(axis=1, dtype=np.float64)
-    return output_ids[columns], (-np.log(spread)).astype(np.float32)
+        logprobs = best - top - np.log(spread)
+    return output_ids[columns], logprobs.astype(np.float32)

@@ -166,7 +166,7 @@ class Listener:
         embeddings: Sequence[FloatArray],
         *,
         said: Sequence[int] = (),
-        rules: Sequence[Rule] = (),
+        bans: Sequence[Rule] = (),
         cancelled: Cancelled | None = None,
     ) -> list[Hypothesis]:
         """The words of embedded pieces.
@@ -174,7 +174,7 @@ class Listener:
         Args:
             embeddings: float32 ``[N_i, hidden]`` each.
             said: As for `hear`.
-            rules: More rules than those that always hold.
+            bans: As for `greedy`.
             cancelled: As for `hear`.
         """
         engine, options = self._stepwise, self._options
@@ -186,9 +186,10 @@ class Listener:
                 engine,
                 prompts,
                 width=self._width,
-                rules=[*self._rules, *rules],
+                rules=self._rules,
                 stop_ids=self._tokenizer.stop_ids,
                 max_new_tokens=limits,
+                bans=bans,
                 hot_words=self._hot_words,
                 guards=self._guards,
                 cancelled=cancelled or self._cancelled,
@@ -196,9 +197,10 @@ class Listener:
         return greedy(
             engine,
             prompts,
-            rules=[*self._rules, *rules],
+            rules=self._rules,
             stop_ids=self._tokenizer.stop_ids,
             max_new_tokens=limits,
+            bans=bans,
             guards=self._guards,
             cancelled=cancelled or self._cancelled,
         )

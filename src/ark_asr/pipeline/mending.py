@@ -168,6 +168,6 @@ class Mender:
         if not self._listener.takes_rules:
             return
         (hypothesis,) = self._listener.search(
-            [heard.embeddings], rules=[NoRepeats()], cancelled=gone
+            [heard.embeddings], bans=[NoRepeats()], cancelled=gone
         )
         yield self._judged(replace(heard, hypothesis=hypothesis))
