@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ark_asr.batch.manifests import read_manifest
 from ark_asr.batch.records import Record
+from ark_asr.corpora.manifest import seconds_of
 from ark_asr.corpora.splitting import parse_shares, split_by_speaker
 from ark_asr.errors import OptionError
 from listener import read_jsonl, wav, write_jsonl
@@ -110,6 +111,15 @@ def test_the_manifest_that_is_divided_is_no_part_of_itself(data, tmp_path):
     assert (result.exit_code, f"{source} is an input" in result.stderr) == (2, True)
     assert [*tmp_path.iterdir()] == [source]
     assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"),
+    [(2, 2.0), ("2.5", 2.5), (10**400, None), ("long", None), ([2], None), (-1, None), (0, None)],
+)
+def test_a_length_is_what_a_number_says(duration, seconds):
+    made = Record(1, "a.wav", "a.wav", "", -1.0, -1.0, (("duration", duration),))
+    assert seconds_of(made) == seconds
 
 
 def test_a_text_cannot_tell_a_terminal_what_to_do(data, tmp_path):

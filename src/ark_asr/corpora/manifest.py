@@ -53,7 +53,7 @@ def seconds_of(record: Record) -> float | None:
         return record.end - max(record.begin, 0.0)
     try:
         seconds = float(record.field("duration"))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the latter of numbers with hundreds of digits
         return None
     return seconds if math.isfinite(seconds) and seconds > 0 else None
 
