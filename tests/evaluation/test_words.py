@@ -124,6 +124,12 @@ def test_times_and_confidence_of_words():
     assert (time_errors(plain), calibration(plain), confidence_of(plain[0])) == (None, None, None)
 
 
+@pytest.mark.parametrize("value", [10**400, True, "0.5", None])
+def test_a_confidence_that_is_no_number_is_none(value):
+    rows = scored([("one", "one", {}, {"segments": [{"text": "one", "confidence": value}]})])
+    assert confidence_of(rows[0]) is None
+
+
 @pytest.mark.parametrize(
     "words",
     ["one", ["one"], [{"text": "one"}], [{"start": 1, "end": 2}],

@@ -141,8 +141,8 @@ def confidence_of(one: Scored) -> float | None:
     segments = dict(one.predicted.row).get("segments")
     total = weight = 0.0
     for segment in segments if isinstance(segments, list) else []:
-        value = segment.get("confidence") if isinstance(segment, dict) else None
-        if isinstance(value, int | float):
+        value = as_number(segment.get("confidence")) if isinstance(segment, dict) else None
+        if value is not None:
             length = max(len(str(segment.get("text", ""))), 1)
             total += value * length
             weight += length
