@@ -124,7 +124,9 @@ def test_times_and_confidence_of_words():
     assert (time_errors(plain), calibration(plain), confidence_of(plain[0])) == (None, None, None)
 
 
-@pytest.mark.parametrize("value", [10**400, True, "0.5", None])
+@pytest.mark.parametrize(
+    "value", [10**400, True, "0.5", None], ids=["long", "bool", "text", "none"]
+)
 def test_a_confidence_that_is_no_number_is_none(value):
     rows = scored([("one", "one", {}, {"segments": [{"text": "one", "confidence": value}]})])
     assert confidence_of(rows[0]) is None

@@ -16,6 +16,8 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _DECIMALS = re.compile(r"(?<=\d)\.(\d+)")  # which are read one by one
 _SYMBOLS = (
     (re.compile(r"\$\s*(\d[\d.]*)"), r"\1 dollars"),
+    (re.compile(r"£\s*(\d[\d.]*)"), r"\1 pounds"),
+    (re.compile(r"€\s*(\d[\d.]*)"), r"\1 euros"),
     (re.compile(r"(\d)\s*%"), r"\1 percent"),
     (re.compile(r"&"), " and "),
 )
