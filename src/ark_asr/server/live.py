@@ -29,10 +29,8 @@ def router(service: Service) -> APIRouter:
     @routes.websocket("/live")
     async def live(socket: WebSocket) -> None:
         """Binary messages are 16-bit little-endian mono samples; ``{"type": "end"}`` ends."""
-        # A browser that sends its key as a protocol closes unless another one is chosen.
-        protocols = socket.scope.get("subprotocols") or []
         try:
-            await socket.accept("live" if "live" in protocols else None)
+            await accept(socket, "live")
             with await _stream(socket, service) as stream:
                 await _converse(socket, stream)
         except WebSocketDisconnect:
@@ -41,6 +39,12 @@ def router(service: Service) -> APIRouter:
             await close(socket, error)
 
     return routes
+
+
+async def accept(socket: WebSocket, protocol: str) -> None:
+    """Choose a protocol, if it is offered: a browser whose key is another one closes otherwise."""
+    offered = ",".join(socket.scope.get("subprotocols") or [])  # one text up to uvicorn 0.50
+    await socket.accept(protocol if protocol in map(str.strip, offered.split(",")) else None)
 
 
 async def _stream(socket: WebSocket, service: Service) -> Stream:

@@ -19,7 +19,7 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ark_asr.server.desk import Service
-from ark_asr.server.live import NORMAL, close
+from ark_asr.server.live import NORMAL, accept, close
 from ark_asr.server.problems import Problem, invalid, problem_of
 from ark_asr.server.session import Session
 from ark_asr.server.stream import Stream
@@ -33,9 +33,8 @@ def router(service: Service) -> APIRouter:
     @routes.websocket("/v1/realtime")
     async def realtime(socket: WebSocket) -> None:
         """A transcription session."""
-        protocols = socket.scope.get("subprotocols") or []
         try:
-            await socket.accept("realtime" if "realtime" in protocols else None)
+            await accept(socket, "realtime")
             model = socket.query_params.get("model") or service.host.name
             service.host.find(model)  # an unknown one is told at once
             await _Conversation(socket, service, model).run()
