@@ -145,9 +145,19 @@ def test_a_pipe_is_refused(pair):
         pair.turns("-")
 
 
-@pytest.mark.parametrize("options", [{"count": 0}, {"count": 1.5}, {"threshold": 0.0}])
-def test_options_that_make_no_sense(folder, options):
-    with pytest.raises(OptionError):
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"count": 0}, "0 speakers make no sense; at least 1"),
+        ({"count": 1.5}, "count is 1.5; it must be a whole number or None"),
+        ({"count": True}, "count is True"),
+        ({"threshold": 0.0}, "threshold is 0.0; it must be between 0 and 2"),
+        ({"threshold": "x"}, "threshold is 'x'; it must be a number"),
+        ({"threads": -3}, "threads is -3; it must be 1 to"),
+    ],
+)
+def test_options_that_make_no_sense(folder, options, line):
+    with pytest.raises(OptionError, match=line):
         Diarizer(SpeakerModels.find(folder), **options)
 
 

@@ -15,8 +15,10 @@ from importlib.util import find_spec
 import numpy as np
 
 from ark_asr.audio import Source, find_speech, open_audio, readable_again
+from ark_asr.engines.base import check_threads
 from ark_asr.engines.sessions import default_threads
 from ark_asr.errors import MissingExtraError, ModelFormatError, OptionError
+from ark_asr.kinds import of_kind
 from ark_asr.models.speakers import SAMPLE_RATE, SpeakerModels, window_samples
 from ark_asr.pipeline.speakers import SpeakerTurn, with_letters
 from ark_asr.types import Progress
@@ -36,7 +38,7 @@ class Diarizer:
 
     Raises:
         MissingExtraError: sherpa-onnx is not installed.
-        OptionError: ``count`` or ``threshold`` makes no sense.
+        OptionError: ``count``, ``threshold`` or ``threads`` makes no sense.
         ModelFormatError: sherpa-onnx cannot use the models.
     """
 
@@ -48,10 +50,12 @@ class Diarizer:
         threshold: float = THRESHOLD,
         threads: int | None = None,
     ) -> None:
-        if count is not None and (not isinstance(count, int) or count < 1):
+        of_kind("count", count, int | None)
+        if count is not None and count < 1:
             raise OptionError(f"{count!r} speakers make no sense; at least 1")
-        if not 0 < threshold < 2:
+        if not 0 < of_kind("threshold", threshold, float) < 2:
             raise OptionError(f"threshold is {threshold!r}; it must be between 0 and 2")
+        check_threads(threads)
         if find_spec("sherpa_onnx") is None:
             raise MissingExtraError("telling speakers apart", "speakers")
         import sherpa_onnx as so
