@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
+from ark_asr.errors import OptionError
 from ark_asr.writers import DocumentOptions, get_writer
 from ark_asr.writers.outline import outline
 from transcripts import EMPTY, TALK, said, spoken, transcripts
@@ -65,6 +66,19 @@ def test_md_quotes_what_would_be_markup():
 def test_a_note_of_md_is_no_list(name, written):
     odd = replace(TALK, segments=(), warnings=(f"{name}: damaged",))
     assert f"[^1]: {written}: damaged\n" in get_writer("md").render(odd)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"heading_pause": -1}, "heading_pause is -1; it must be 0 or more"),
+        ({"paragraph_duration": float("nan")}, "paragraph_duration is nan; it must be 0 or more"),
+        ({"doubt_below": 50}, "doubt_below is 50; it must be 0 to 1"),
+    ],
+)
+def test_layouts_that_make_no_sense(values, line):
+    with pytest.raises(OptionError, match=line):
+        DocumentOptions(**values)
 
 
 def test_long_speech_is_cut_at_full_stops():

@@ -65,11 +65,22 @@ class DocumentOptions(Checked):
         heading_pause: Seconds of silence after which a new section begins.
         paragraph_duration: Seconds after which a paragraph ends at the next full stop.
         doubt_below: Words of a lower confidence are marked.
+
+    Raises:
+        OptionError: A value makes no sense.
     """
 
     heading_pause: float = 3.0
     paragraph_duration: float = 45.0
     doubt_below: float = 0.5
+
+    def __post_init__(self) -> None:
+        Checked.__post_init__(self)
+        for name in ("heading_pause", "paragraph_duration"):
+            if not getattr(self, name) >= 0:  # nor is it nan
+                raise OptionError(f"{name} is {shown(getattr(self, name))}; it must be 0 or more")
+        if not 0 <= self.doubt_below <= 1:
+            raise OptionError(f"doubt_below is {shown(self.doubt_below)}; it must be 0 to 1")
 
     def doubts(self, confidence: float | None) -> bool:
         """Whether a word of this confidence is marked; never where it is not known."""
