@@ -159,6 +159,21 @@ def test_a_microphone_in_use_is_one_line(card):
         Microphone()
 
 
+def test_a_microphone_that_cannot_start_is_given_back(card, monkeypatch):
+    sounds, closed = card(sound_input("webcam")), []
+
+    def fails(**_options):
+        def start():
+            raise sounds.PortAudioError("Error starting stream: Device unavailable")
+
+        return types.SimpleNamespace(start=start, close=lambda: closed.append(True))
+
+    monkeypatch.setattr(sounds, "InputStream", fails)
+    with pytest.raises(AudioError, match=r"'webcam' cannot be opened \(Error starting stream"):
+        Microphone()
+    assert closed == [True]
+
+
 def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(MissingExtraError, match=r"ark-asr\[mic\]"):

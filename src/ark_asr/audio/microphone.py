@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,10 @@ class Microphone:
                 callback=self._take,
                 finished_callback=self._ended,
             )
-            self._stream.start()
+            with ExitStack() as opened:
+                opened.callback(self._stream.close)
+                self._stream.start()
+                opened.pop_all()
         except (ValueError, cards.PortAudioError) as error:
             reason = " ".join(str(error).split())
             raise AudioError(
