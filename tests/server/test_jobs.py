@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -245,14 +246,34 @@ def test_jobs_wait_in_a_queue(served, hello, halted):
     assert (last["status"], last["queue_position"]) in (("running", None), ("queued", 1))
 
 
-def test_short_requests_go_first(served, talk, hello):
-    """A job of many clips does not keep a request waiting until it is done."""
-    job = send(served.url, talk).json()["id"]
-    files = {"file": (hello.name, hello.read_bytes())}
-    answer = http.post(f"{served.url}/v1/audio/transcriptions", files=files)
-    assert answer.status_code == 200
-    assert [name for name, _, _ in told(served.url, job)][-1] == "done"
-    assert served.scheduler.waiting == 0
+def test_short_requests_go_first(served, talk, monkeypatch):
+    """All clips of a request come before the next one of a job."""
+    scheduler, of_jobs = served.scheduler, []
+    monkeypatch.setattr(scheduler, "_batch_size", 1)
+    with served.standing() as go_on, ThreadPoolExecutor(1) as client:
+        standing = scheduler._decode
+
+        def noting(batch):
+            of_jobs.append(batch[0].ticket.background)
+            standing(batch)
+
+        scheduler._decode = noting
+        job = send(served.url, talk).json()["id"]
+        assert eventually(lambda: of_jobs)  # its first clip is under way
+        files = {"file": (talk.name, talk.read_bytes())}
+        answer = client.submit(http.post, f"{served.url}/v1/audio/transcriptions", files=files)
+        assert eventually(lambda: any(map(all_here, scheduler._tickets)))
+        go_on.set()
+        assert answer.result(PATIENCE).status_code == 200
+        assert [name for name, _, _ in told(served.url, job)][-1] == "done"
+    clips = of_jobs.count(False)
+    assert clips > 1
+    assert of_jobs == [True, *[False] * clips, *[True] * (clips - 1)]
+
+
+def all_here(ticket):
+    """Whether it is a request whose clips wait for the engine, the last one too."""
+    return not ticket.background and len(ticket.pieces) == ticket.pending > 0
 
 
 @pytest.fixture(scope="module")
