@@ -150,6 +150,20 @@ def test_speech_without_a_pause_is_cut_where_it_is_quietest():
         assert clips[1].start == clips[0].end
 
 
+def test_a_cut_in_what_proves_to_be_a_pause_leaves_no_empty_clip():
+    """A pause counts as speech until it has lasted ``min_pause``, and a full clip is cut before."""
+    audio = recording([(True, 20), (False, 40), (True, 20)], 0)
+    options = CutOptions(pad=0.0, join_pause=0.1, min_pause=0.5, search=0.0)
+    cutter, clips = ClipCutter(1.0, options=options, detector=Signs()), []
+    for block in in_blocks(audio, [WINDOW]):
+        clips += cutter.feed(block)
+        assert cutter.growing is None or len(cutter.growing.samples)
+    first, second = (span(clip, audio) for clip in [*clips, *cutter.finish()])
+    assert first[0] == 0
+    assert 20 * WINDOW < first[1] <= RATE
+    assert second == (60 * WINDOW, 80 * WINDOW)
+
+
 def test_a_clip_that_is_full_ends_in_its_longest_late_pause():
     # 9 s of speech with a pause of 0.5 s at 6.4 s and one of 0.13 s at 8 s
     audio = recording([(True, 200), (False, 16), (True, 36), (False, 4), (True, 80)], 0)

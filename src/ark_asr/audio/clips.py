@@ -125,6 +125,8 @@ class ClipCutter:
         if tracker.first is None:
             until = self._speech[-1].last if self._speech else self._start
         last = min(until + self._samples(self._options.pad), self._joined.samples)
+        if last <= self._start:  # the clip before was cut in what now proves to be a pause
+            return None
         return self._audio(self._start, min(last, self._start + self._most))
 
     @property
@@ -190,10 +192,10 @@ class ClipCutter:
         return self._kept(start, min(last, self._joined.samples), speech, rest=False)
 
     def _kept(self, first: int, last: int, speech: list[Stretch], *, rest: bool) -> list[Audio]:
-        """The clip, unless it holds but a noise that stood alone."""
+        """The clip, unless it holds but a noise that stood alone, or nothing behind a cut."""
         whole, self._split = not self._split, rest
         heard = sum(stretch.last - stretch.first for stretch in speech)
-        if whole and heard < self._samples(self._options.min_speech):
+        if last <= first or (whole and heard < self._samples(self._options.min_speech)):
             return []
         return [self._clip(first, min(last, first + self._most))]
 
