@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import sys
+from pathlib import Path
 
 import av
 import httpx
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from starlette.requests import Request
 
+import ark_asr
 from ark_asr.audio import load_audio
 from ark_asr.errors import OptionError
 from ark_asr.server import lingering
@@ -349,8 +351,10 @@ def test_the_page_comes_with_all_its_files_and_nothing_from_elsewhere(served):
 
 @pytest.mark.parametrize(
     "path",
-    ["/page/../app.py", "/page/%2e%2e/app.py", "/page/__init__.py", "/page/a%00.js",
-     f"/page/{'a' * 300}.js"],
+    ["/page/%2e%2e/app.py", "/page/__init__.py", "/page/a%00.js", f"/page/{'a' * 300}.js",
+     # There is such a file, of a kind that is served.
+     "/page/%2e%2e/%2e%2e/evaluation/report.css",
+     f"/page/{Path(ark_asr.__file__).parent}/evaluation/report.css"],
 )  # fmt: skip
 def test_the_page_has_no_way_out(served, path):
     assert http.get(served.url + path).status_code == 404
