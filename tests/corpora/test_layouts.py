@@ -104,6 +104,18 @@ def test_no_command_of_a_collection_is_run(data, kaldi):
     assert not (kaldi / "ran").exists()
 
 
+@pytest.mark.parametrize("table", ["wav.scp", "segments"])
+def test_a_name_that_stands_twice_in_a_table_is_wrong(data, kaldi, table):
+    """The later line would take the place of the earlier one, and a recording be lost."""
+    first = (kaldi / table).read_text().splitlines()[0]
+    with (kaldi / table).open("a") as file:
+        file.write(f"{first}\n")
+    result = data("manifest", kaldi, "-o", kaldi / "m.jsonl")
+    assert result.exit_code == 2
+    assert f"  {table}: line 3: {first.split()[0]!r} is there already" in result.stderr
+    assert not (kaldi / "m.jsonl").exists()
+
+
 @given(st.text(alphabet="u1 r\t0.5-eE+naif\n", max_size=60))
 def test_any_segments_are_records_or_one_error(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("k")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,7 @@ def read_kaldi(folder: Path, wishes: Wishes) -> Iterator[Record]:
     sounds: dict[str, Path] = {}
     for number, name, value in _table(folder / _SOUND):
         try:
+            _check_new(name, sounds)
             sounds[name] = _path(value, folder)
         except OptionError as error:
             problems.append(f"  {_SOUND}: line {number}: {error}")
@@ -51,6 +52,7 @@ def read_kaldi(folder: Path, wishes: Wishes) -> Iterator[Record]:
         pieces = {}
         for number, name, value in _table(folder / "segments"):
             try:
+                _check_new(name, pieces)
                 pieces[name] = _piece(value, sounds)
             except OptionError as error:
                 problems.append(f"  segments: line {number}: {error}")
@@ -85,6 +87,11 @@ def _table(path: Path) -> Iterator[tuple[int, str, str]]:
     for number, line in read_lines(path):
         name, *value = line.split(maxsplit=1)
         yield number, name, value[0].strip() if value else ""
+
+
+def _check_new(name: str, there: Container[str]) -> None:
+    if name in there:  # the later one would take its place
+        raise OptionError(f"{name!r} is there already")
 
 
 def _piece(value: str, sounds: dict[str, Path]) -> _Piece:
