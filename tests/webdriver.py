@@ -21,7 +21,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ports import free_port
 from serving import PATIENCE, eventually
+
+# An answer may come late, and a script's own time is over before.
+ANSWERS_WITHIN, ENDS_WITHIN = 1.5 * PATIENCE, 5.0
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # how the standard names an element's number
 ENTER = "\ue007"
@@ -47,7 +51,12 @@ PREFERENCES = {
     "media.navigator.streams.fake": True,
     "datareporting.policy.dataSubmissionEnabled": False,
     "app.update.disabledForTesting": True,
+    "intl.accept_languages": "en-GB",
+    "intl.locale.requested": "en-US",
 }
+# Another folder, another language, or the screen that someone sits at.
+NOT_OURS = ("XDG_CONFIG", "XDG_DATA", "XDG_CACHE", "XDG_STATE", "XDG_DOWNLOAD", "LANG", "LC_",
+            "WAYLAND", "MOZ_")  # fmt: skip
 
 
 class Browser:
@@ -55,6 +64,8 @@ class Browser:
 
     Args:
         home: An empty folder: its profile, and where it saves what is downloaded.
+
+    One that is not installed, or does not start, is no fault of the page: its tests are skipped.
     """
 
     def __init__(self, home: Path) -> None:
@@ -62,7 +73,8 @@ class Browser:
         self.ends = ExitStack()
         try:
             self.open()
-            self.ask("SetTimeouts", script=1000 * PATIENCE)
+            within = int(1000 * PATIENCE)
+            self.ask("SetTimeouts", script=within, pageLoad=within)
         except BaseException:
             self.close()
             raise
@@ -70,17 +82,37 @@ class Browser:
     def open(self):
         raise NotImplementedError
 
-    def ask(self, command, **parameters):
+    def asked(self, command, parameters):
         raise NotImplementedError
 
-    def start(self, *command, **options):
-        # In a group of its own: a browser has many processes, and some may hang.
-        options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | options
+    def ask(self, command, **parameters):
+        try:
+            return self.asked(command, parameters)
+        except (OSError, EOFError, httpx.HTTPError):
+            self.close()  # it hangs, or is gone: no other test waits as long for it
+            raise
+
+    def start(self, *command, stdout=subprocess.DEVNULL, **variables):
+        own = {name: it for name, it in os.environ.items() if not name.startswith(NOT_OURS)}
         process = self.ends.enter_context(
-            subprocess.Popen(command, start_new_session=True, **options)
+            subprocess.Popen(
+                command,
+                stdout=stdout,
+                stderr=subprocess.DEVNULL,
+                env={**own, "HOME": str(self.home), "LC_ALL": "C.UTF-8", **variables},
+                # A group of its own: a browser has many processes, and some may hang.
+                start_new_session=True,
+            )
         )
-        self.ends.callback(_kill, process.pid)
+        self.ends.callback(_end, process)
         return process
+
+    def comes(self, process, sign):
+        """What a program gives as a sign that it has started."""
+        eventually(lambda: sign() or process.poll() is not None)
+        if not (found := sign()):
+            pytest.skip(f"{process.args[0]} does not start here (exit code {process.poll()})")
+        return found
 
     def close(self):
         self.ends.close()
@@ -120,9 +152,18 @@ class Browser:
         assert found[-1] == wanted, f"{script}: {found[-1]!r}"
 
 
-def _kill(group):
-    with suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+def _end(process):
+    # Asked to end, a screen removes its socket. What hangs is not asked again.
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sent)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(ENDS_WITHIN)
+
+
+def _text(path):
+    """The one number in a file, once it is there."""
+    return path.read_text().strip() if path.is_file() else ""
 
 
 class Firefox(Browser):
@@ -140,17 +181,17 @@ class Firefox(Browser):
                 f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in lines
             )
         )
-        self.start(program, "--headless", "--marionette", "--no-remote", "--profile", str(profile))
-        port = profile / "MarionetteActivePort"
-        assert eventually(lambda: port.is_file() and port.read_text())
+        arguments = ("--headless", "--marionette", "--no-remote", "--profile", str(profile))
+        firefox = self.start(program, *arguments)
+        port = self.comes(firefox, lambda: _text(profile / "MarionetteActivePort"))
         self.numbers = count(1)
-        address = ("127.0.0.1", int(port.read_text()))
-        self.socket = self.ends.enter_context(socket.create_connection(address, PATIENCE))
+        address = ("127.0.0.1", int(port))
+        self.socket = self.ends.enter_context(socket.create_connection(address, ANSWERS_WITHIN))
         self.answers = self.ends.enter_context(self.socket.makefile("rb"))
         self._read()  # who it is
         self.ask("NewSession")
 
-    def ask(self, command, **parameters):
+    def asked(self, command, parameters):
         if "Script" in command:
             parameters["sandbox"] = None  # as the page's own scripts
         message = json.dumps([0, next(self.numbers), f"WebDriver:{command}", parameters]).encode()
@@ -160,8 +201,12 @@ class Firefox(Browser):
         return result.get("value") if isinstance(result, dict) else result
 
     def _read(self):
-        length = b"".join(iter(lambda: self.answers.read(1), b":"))
-        return json.loads(self.answers.read(int(length)))
+        length = b""
+        while not length.endswith(b":"):
+            length += (digit := self.answers.read(1))
+            if not digit:
+                raise EOFError("Firefox has ended")
+        return json.loads(self.answers.read(int(length[:-1])))
 
 
 class WebKit(Browser):
@@ -175,29 +220,32 @@ class WebKit(Browser):
                 "looked for WebKitWebDriver, its MiniBrowser and Xvfb "
                 "(apt install webkit2gtk-driver xvfb)"
             )
-        shown = self.start(screen, "-displayfd", "1", stdout=subprocess.PIPE)
-        display = f":{int(shown.stdout.readline())}"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        here = {"DISPLAY": display, "HOME": str(self.home)}
-        self.start(driver, f"--port={port}", env={**os.environ, **here})
+        number, port = self.home / "display", free_port()
+        with number.open("wb") as file:
+            xvfb = self.start(screen, "-displayfd", "1", stdout=file)
+        display = f":{self.comes(xvfb, lambda: _text(number))}"
+        # GTK would take a screen of Wayland that is there first.
+        there = self.start(driver, f"--port={port}", DISPLAY=display, GDK_BACKEND="x11")
         self.http = self.ends.enter_context(
-            httpx.Client(base_url=f"http://127.0.0.1:{port}/session", timeout=PATIENCE)
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=ANSWERS_WITHIN)
         )
+        self.comes(there, self._listens)
         arguments = ["--automation", "--enable-mock-capture-devices=true"]
         options = {"binary": str(small), "args": arguments}
         wanted = {"alwaysMatch": {"webkitgtk:browserOptions": options}}
-        answer = eventually(lambda: self._begun({"capabilities": wanted}))
-        self.session = answer.json()["value"]["sessionId"]
+        begun = self.http.post("/session", json={"capabilities": wanted}).json()["value"]
+        if "error" in begun:
+            pytest.skip(f"{small} does not start here ({begun['message']})")
+        self.session = begun["sessionId"]
 
-    def _begun(self, wanted):
+    def _listens(self):
         try:
-            return self.http.post("", json=wanted)
-        except httpx.ConnectError:  # the driver itself is not there yet
-            return None
+            return self.http.get("/status").is_success
+        except httpx.ConnectError:
+            return False
 
-    def ask(self, command, **parameters):
+    def asked(self, command, parameters):
         path = PATHS[command].format(**parameters)
-        answer = self.http.post(f"/{self.session}/{path}", json=parameters).json()["value"]
+        answer = self.http.post(f"/session/{self.session}/{path}", json=parameters).json()["value"]
         assert not (isinstance(answer, dict) and "error" in answer), f"{command}: {answer}"
         return answer
