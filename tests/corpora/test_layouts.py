@@ -104,15 +104,16 @@ def test_no_command_of_a_collection_is_run(data, kaldi):
     assert not (kaldi / "ran").exists()
 
 
-@pytest.mark.parametrize("table", ["wav.scp", "segments"])
+@pytest.mark.parametrize("table", ["wav.scp", "segments", "text", "utt2spk", "spk2gender"])
 def test_a_name_that_stands_twice_in_a_table_is_wrong(data, kaldi, table):
-    """The later line would take the place of the earlier one, and a recording be lost."""
-    first = (kaldi / table).read_text().splitlines()[0]
+    """The later line would take the place of the earlier one, and what it said be lost."""
+    lines = (kaldi / table).read_text().splitlines()
+    first, number = lines[0], len(lines) + 1
     with (kaldi / table).open("a") as file:
         file.write(f"{first}\n")
     result = data("manifest", kaldi, "-o", kaldi / "m.jsonl")
     assert result.exit_code == 2
-    assert f"  {table}: line 3: {first.split()[0]!r} is there already" in result.stderr
+    assert f"  {table}: line {number}: {first.split()[0]!r} is there already" in result.stderr
     assert not (kaldi / "m.jsonl").exists()
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ark_asr.batch.records import Record
 from ark_asr.corpora.manifest import make_record
@@ -17,6 +18,7 @@ from ark_asr.corpora.wishes import Wishes, read_lines
 from ark_asr.errors import ManifestError, OptionError
 
 _SOUND = "wav.scp"
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +42,16 @@ def read_kaldi(folder: Path, wishes: Wishes) -> Iterator[Record]:
         ManifestError: Lines of a table are wrong, or name a command.
     """
     problems: list[str] = []
-    sounds: dict[str, Path] = {}
-    for number, name, value in _table(folder / _SOUND):
-        try:
-            _check_new(name, sounds)
-            sounds[name] = _path(value, folder)
-        except OptionError as error:
-            problems.append(f"  {_SOUND}: line {number}: {error}")
+    sounds = _named(folder, _SOUND, lambda value: _path(value, folder), problems)
     pieces = {name: _Piece(name) for name in sounds}
     if (folder / "segments").is_file():
-        pieces = {}
-        for number, name, value in _table(folder / "segments"):
-            try:
-                _check_new(name, pieces)
-                pieces[name] = _piece(value, sounds)
-            except OptionError as error:
-                problems.append(f"  segments: line {number}: {error}")
+        pieces = _named(folder, "segments", lambda value: _piece(value, sounds), problems)
+    texts, speakers, genders = (
+        _named(folder, file, str, problems) for file in ("text", "utt2spk", "spk2gender")
+    )
     if problems:
         raise ManifestError(f"{folder}: {len(problems)} lines are wrong", tuple(problems))
 
-    texts, speakers, genders = (
-        {name: value for _, name, value in _table(folder / file)}
-        for file in ("text", "utt2spk", "spk2gender")
-    )
     if not texts:
         wishes.warn(f"{folder}: has no transcripts (text); all texts are empty")
     silent = [name for name in pieces if texts and name not in texts]
@@ -89,9 +78,20 @@ def _table(path: Path) -> Iterator[tuple[int, str, str]]:
         yield number, name, value[0].strip() if value else ""
 
 
-def _check_new(name: str, there: Container[str]) -> None:
-    if name in there:  # the later one would take its place
-        raise OptionError(f"{name!r} is there already")
+def _named(
+    folder: Path, file: str, parse: Callable[[str], _Value], problems: list[str]
+) -> dict[str, _Value]:
+    """What a table says of each name; its wrong lines are added to ``problems``."""
+    found: dict[str, _Value] = {}
+    for number, name, value in _table(folder / file):
+        if name in found:  # the later one would take its place
+            problems.append(f"  {file}: line {number}: {name!r} is there already")
+            continue
+        try:
+            found[name] = parse(value)
+        except OptionError as error:
+            problems.append(f"  {file}: line {number}: {error}")
+    return found
 
 
 def _piece(value: str, sounds: dict[str, Path]) -> _Piece:
