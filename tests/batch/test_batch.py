@@ -258,6 +258,15 @@ def test_bad_tables(program, tmp_path, name, content, message):
     assert message in result.stderr
 
 
+def test_columns_without_a_name(program, tmp_path):
+    """As spreadsheets write them, behind those with one."""
+    wav(tmp_path / "5.wav", 5)
+    (tmp_path / "a.csv").write_text("audio,text,,\n5.wav,hello,,\n")
+    result = program("-i", tmp_path / "a.csv", "-o", tmp_path / "o")
+    assert result.exit_code == 0, result.stderr
+    assert [row["text"] for row in read_jsonl(tmp_path / "o")] == ["hello"]
+
+
 def test_a_cell_holds_the_text_of_hours(program, tmp_path):
     text = "word " * 60_000
     wav(tmp_path / "5.wav", 5)

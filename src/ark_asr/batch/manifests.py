@@ -214,7 +214,8 @@ def _cells(file: TextIO, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any
     try:
         reader = csv.DictReader(file, delimiter=delimiter, strict=True)
         names = reader.fieldnames or ()
-        if twice := next((name for name in names if names.count(name) > 1), None):
+        # Spreadsheets write columns without a name behind those with one.
+        if twice := next((name for name in names if name and names.count(name) > 1), None):
             raise csv.Error(f"two columns are called {twice!r}")
         for row in reader:
             number = reader.line_num
