@@ -228,7 +228,8 @@ def test_a_store_that_may_not_be_read_is_named(monkeypatch, request, place, want
     with tempfile.TemporaryDirectory() as made:
         store_folder = Path(made)
         (store_folder / "int8" / "ark-asr-0.6b").mkdir(parents=True)
-        (store_folder / home.UNFINISHED).mkdir(mode=0)  # that one is nobody's business
+        for name in (home.UNFINISHED, "lost+found", "int8/.trash"):  # those are nobody's business
+            (store_folder / name).mkdir(mode=0)
         store_folder.chmod(0o755)
         monkeypatch.setenv(home.HOME_VARIABLE, str(store_folder))
         closed = store_folder / place

@@ -120,7 +120,10 @@ def installed(name: str | None = None) -> list[Installed]:
 
 
 def closed() -> Path | None:
-    """A folder of the store that this user may not look into, and that is so not in `installed`."""
+    """A folder of the store that this user may not look into, and that is so not in `installed`.
+
+    Others that are closed, such as ``lost+found`` of a disk, could hold no model.
+    """
     looked = [store_folder()]
     for _ in range(3):  # the store, its variants, their models
         inside: list[Path] = []
@@ -132,7 +135,7 @@ def closed() -> Path | None:
                 return folder
             except OSError:  # there is none, or it has just gone
                 continue
-        looked = [one for one in inside if one.name != UNFINISHED]
+        looked = [one for one in inside if is_model_name(one.name) and one.name != UNFINISHED]
     return None
 
 
