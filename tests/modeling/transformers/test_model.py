@@ -178,6 +178,16 @@ def test_a_prompt_that_does_not_fit_its_sound_is_refused(tiny, processor):
             model(inputs["input_ids"], torch.zeros(shape))
 
 
+@pytest.mark.parametrize("lengths", [None, torch.tensor([100])])
+def test_sound_and_places_are_compared_where_the_prompt_is(tiny, lengths):
+    """Lengths are counted on the CPU where none are given: on a GPU that was an error."""
+    model = AutoModelForCausalLM.from_pretrained(tiny).to("meta")
+    ids = torch.full((1, 12), model.audio_token_id, device="meta")
+    # That is the answer of the comparison, which this stand-in for a GPU does not have.
+    with pytest.raises(RuntimeError, match="cannot be called on meta tensors"):
+        model(ids, torch.zeros(1, 128, 100, device="meta"), lengths)
+
+
 def test_an_answer_that_holds_the_audio_id_is_fed_again(tiny, processor):
     model = AutoModelForCausalLM.from_pretrained(tiny)
     inputs = processor.apply_chat_template(conversation(noise(1)), add_generation_prompt=True)

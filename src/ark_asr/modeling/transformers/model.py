@@ -116,7 +116,7 @@ class ArkasrForConditionalGeneration(Qwen2ForCausalLM):
         if torch.compiler.is_compiling():  # what follows looks at numbers
             return
         frames = torch.tensor([audios.shape[-1]]) if lengths is None else lengths
-        slots = ((frames + 1) // 2 // self.config.merge_factor).clamp(min=1)
+        slots = ((frames + 1) // 2 // self.config.merge_factor).clamp(min=1).to(input_ids.device)
         here = input_ids == self.audio_token_id
         first = here.int().argmax(1, keepdim=True)
         behind = torch.arange(1, here.shape[1] + 1, device=here.device) - first
@@ -124,7 +124,7 @@ class ArkasrForConditionalGeneration(Qwen2ForCausalLM):
         places = (here & (here.cumsum(1) == behind)).sum(1)
         # Without lengths, padding is heard as it is in the published code, in rows of fewer places.
         fits = places <= slots if lengths is None else places == slots
-        if not bool(fits.to(places.device).all()):
+        if not bool(fits.all()):
             raise OptionError(
                 f"the prompts have {places.tolist()} places for audio, their sound fills "
                 f"{slots.tolist()}; give both as the processor made them, not truncated"
