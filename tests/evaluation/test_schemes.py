@@ -117,6 +117,8 @@ def test_basic_by_hand(reference, hypothesis, edits, words):
         ("1,234,567 people, 50%", "1234567 people 50 percent"),
         ("$20 & 3.5", "20 dollars and 3 point 5"),
         ("£1,000 or € 5.", "1000 pounds or 5 euros"),
+        ("£20 Million, $1.5 billion", "20 million pounds 1 point 5 billion dollars"),
+        ("£20m, €5.5bn", "20m 5 point 5bn"),
         ("3.14 or three point one four", "3 point 1 4 or 3 point 1 4"),
         ("release 1.20.3", "release 1 point 2 0 point 3"),
         ("the colours of the theatre", "the colors of the theater"),

@@ -14,10 +14,13 @@ _BRACKETS = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
 _FILLERS = frozenset({"hmm", "mm", "mhm", "mmm", "uh", "uhm", "um", "erm", "er", "ah"})
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 _DECIMALS = re.compile(r"(?<=\d)\.(\d+)")  # which are read one by one
+# Not "£20m" and the like, in which the letter is a part of the number.
+_AMOUNT = r"\s*(\d[\d.]*+(?:\s(?:thousand|million|billion)\b)?+)(?!\w)"
 _SYMBOLS = (
-    (re.compile(r"\$\s*(\d[\d.]*)"), r"\1 dollars"),
-    (re.compile(r"£\s*(\d[\d.]*)"), r"\1 pounds"),
-    (re.compile(r"€\s*(\d[\d.]*)"), r"\1 euros"),
+    *(
+        (re.compile(re.escape(symbol) + _AMOUNT, re.IGNORECASE), rf"\1 {word}")
+        for symbol, word in (("$", "dollars"), ("£", "pounds"), ("€", "euros"))
+    ),
     (re.compile(r"(\d)\s*%"), r"\1 percent"),
     (re.compile(r"&"), " and "),
 )
