@@ -43,6 +43,15 @@ def test_a_setting_that_is_none_is_refused(root, setting, says):
         TrainConfig.load(root / "recipes" / "adapt" / "lora.toml", overrides)
 
 
+def test_a_home_folder_that_nobody_has(root):
+    for overrides in (Overrides(output=Path("~nobody.here/o")), Overrides(dev=("~nobody.here/d",))):
+        with pytest.raises(OptionError, match=r"~nobody\.here/.: there is no home folder"):
+            overrides.apply({})
+    recipe = TrainConfig(start="~nobody.here/s", output="o")
+    with pytest.raises(OptionError, match="there is no home folder"):
+        recipe.path(recipe.start)
+
+
 def test_every_recipe_makes_sense(root):
     for path in sorted((root / "recipes").rglob("*.toml")):
         if "[teacher]" not in path.read_text():

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ark_asr.errors import OptionError
+from ark_asr.models.home import expand
 from ark_asr.models.store import ModelFolder, resolve
 from ark_asr.models.tokenizer import Tokenizer
 
@@ -96,7 +97,7 @@ class ScriptFlags:
 
 
 def _same(path: str, folder: Path) -> bool:
-    return Path(path).expanduser().resolve() == folder.resolve()
+    return expand(path).resolve() == folder.resolve()
 
 
 def _blocks_the_same(tokenizer: Tokenizer, first: int) -> bool:

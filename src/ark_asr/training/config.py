@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from ark_asr.engines.base import check_threads
 from ark_asr.errors import OptionError
+from ark_asr.models.home import expand
 from ark_asr.training.overrides import Overrides
 from ark_asr.training.tables import build
 
@@ -227,7 +228,7 @@ class TrainConfig:
 
     def path(self, name: str) -> Path:
         """A path of the recipe, which is relative to the recipe's own folder."""
-        return (Path(self.base) / Path(name).expanduser()).resolve()
+        return (Path(self.base) / expand(name)).resolve()
 
     def place(self, name: str) -> str:
         """The same of a manifest, which may be an address such as ``s3://bucket/train.jsonl``."""

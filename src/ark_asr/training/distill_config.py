@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ark_asr.errors import OptionError
+from ark_asr.models.home import expand
 from ark_asr.training.config import AugmentConfig, TrainConfig
 from ark_asr.training.divergence import Divergence, Kind, Rest
 from ark_asr.training.teachers.config import TeacherConfig
@@ -138,7 +139,7 @@ class DistillConfig(TrainConfig):
             raise OptionError(f"{path}: a distillation has no CTC losses; leave optim.ctc_... out")
         table = {**table, "optim": {**optim, "ctc_weight": 0.0, "ctc_final": 0.0}}
         if isinstance(start := table.get("start"), str):
-            table = _inherit(table, (path.parent / Path(start).expanduser()).resolve())
+            table = _inherit(table, (path.parent / expand(start)).resolve())
         return super(DistillConfig, cls).from_table(table, path)
 
     def _check(self, where: str) -> None:

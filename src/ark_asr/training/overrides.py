@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ark_asr.errors import OptionError
+from ark_asr.models.home import expand
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Overrides:
 
 
 def _place(path: Path | str) -> str:
-    return str(path) if "://" in str(path) else str(Path(path).expanduser().resolve())
+    return str(path) if "://" in str(path) else str(expand(path).resolve())
 
 
 def _inside(table: dict[str, Any], names: list[str]) -> dict[str, Any]:

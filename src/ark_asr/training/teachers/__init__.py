@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ark_asr.errors import OptionError
+from ark_asr.models.home import expand
 from ark_asr.training.teachers.base import Scores, Teacher
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def load_teacher(config: TeacherConfig, base: Path, device: str) -> Teacher:
 
 
 def _open(config: TeacherConfig, base: Path, device: str) -> Teacher:
-    folder = base / Path(config.model).expanduser()
+    folder = base / expand(config.model)
     match config.kind:
         case "ark":
             from ark_asr.training.teachers.ark import ArkTeacher

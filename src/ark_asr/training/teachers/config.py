@@ -43,7 +43,8 @@ class TeacherConfig:
         lead: What the server's model writes before the first word: a space, or nothing.
         top_k: Log-probabilities asked of the server for each place; vLLM allows 20 by default.
         key_variable: Environment variable with the server's key; empty for none.
-        timeout: Seconds until a request of the server is given up.
+        timeout: Seconds until a request of the server is given up, and for which one that is asked
+            too often (429) is asked again.
     """
 
     kind: str = "ark"
