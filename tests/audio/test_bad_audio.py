@@ -125,7 +125,7 @@ def test_nothing_to_hear(tmp_path, wav):
         ({"begin": 2.0, "end": 1.0}, "end (1 s) must come after begin (2 s)"),
         ({"begin": 1.0, "end": 1.0}, "end (1 s) must come after begin (1 s)"),
         ({"end": 0.0}, "end (0 s) must come after begin (0 s)"),
-        ({"begin": 0.5, "end": 0.50001}, "not one sample lies between 0.5 s and the end (0.5 s)"),
+        ({"begin": 0.5, "end": 0.50001}, "not one sample lies between 0.5 s and end (0.5 s)"),
         ({"begin": -1.0}, "begin is -1 s; it must not be negative"),
         ({"end": -2.5}, "end is -2.5 s; it must not be negative"),
         ({"begin": float("nan")}, "begin is nan; it must be a finite number"),
@@ -210,6 +210,22 @@ def test_files_that_claim_such_a_rate_are_refused_too(wav):
 def test_records_of_sound_that_make_no_sense(change, words):
     whole = {"samples": np.zeros(100, np.float32), "sample_rate": 16_000}
     assert words in refused(Audio(**whole | change), (AudioError, OptionError))
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ({"end": 5.0}, "Audio: starts at 10 s; end (5 s) is before that"),
+        (
+            {"begin": 12.0},
+            "Audio: begin (12 s) is beyond the end (it is 1.00 s long, from 10 s on)",
+        ),
+        ({"end": 10.0}, "Audio: not one sample lies between 10 s and end (10 s)"),
+    ],
+)
+def test_times_beside_an_audio_that_starts_later(times, words):
+    later = Audio(np.zeros(16_000, np.float32), 16_000, start=10.0)
+    assert refused(later, **times) == words
 
 
 def test_names_that_windows_gives_no_file(monkeypatch):
@@ -303,7 +319,8 @@ def test_a_named_pipe_is_given_back(kind, refusal, tmp_path, encode, tone):
         with suppress(BrokenPipeError):  # who refuses it does not read on
             path.write_bytes(data)
 
-    writer = threading.Thread(target=write)
+    writer = threading.Thread(target=write, daemon=True)
+    gc.collect()  # what earlier tests left is none of this one's
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         writer.start()

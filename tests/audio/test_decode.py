@@ -237,6 +237,11 @@ def test_an_audio_keeps_its_own_clock():
     np.testing.assert_array_equal(audio.samples, source.samples[4000:8000])
 
 
+def test_a_start_that_a_sum_left_just_below_0_is_0():
+    assert 0.3 - 0.1 * 3 < 0
+    assert load_audio(Audio(np.ones(100, np.float32), 16_000, start=0.3 - 0.1 * 3)).start == 0.0
+
+
 def test_an_audio_can_be_cut_by_that_clock():
     source = Audio(np.arange(16_000, dtype=np.float32) / 16_000, 16_000, start=5.0)
     for start, end, begins, count in (

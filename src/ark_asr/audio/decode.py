@@ -30,6 +30,8 @@ BLOCK_SECONDS = 4.0
 _FILTER_SECONDS = 0.25
 # No recording is as long; later times do not fit into the numbers of the libraries.
 _EVER = 1e9
+# Seconds before 0 that a sum of floats may leave; less than a sample of any rate.
+_SLIP = 1e-6
 
 
 def open_audio(
@@ -193,15 +195,15 @@ class AudioStream:
         return max(last - self._first, 0.0) / self.sample_rate
 
     def _why_empty(self) -> str:
-        length = self._feed.duration
+        length, end = self._feed.duration, self._start + self._last / self.sample_rate
         if self._first == 0 and self._last > 0:
             return f"{self.name}: has no samples"
-        known = f" (it is {length:.2f} s long)" if length is not None else ""
+        if self._last < 0:
+            return f"{self.name}: starts at {self._start:g} s; end ({end:g} s) is before that"
         if self._last <= self._first:
-            end = self._start + self._last / self.sample_rate
-            return (
-                f"{self.name}: not one sample lies between {self.start:g} s and the end ({end:g} s)"
-            )
+            return f"{self.name}: not one sample lies between {self.start:g} s and end ({end:g} s)"
+        since = f", from {self._start:g} s on" if self._start else ""
+        known = f" (it is {length:.2f} s long{since})" if length is not None else ""
         return f"{self.name}: begin ({self.start:g} s) is beyond the end{known}"
 
     def _make_blocks(self) -> Generator[Audio]:
@@ -268,7 +270,8 @@ def _open_feed(
         if source_rate is not None and source_rate != rate:
             raise AudioError(f"Audio: its rate is {rate} Hz; leave source_rate ({source_rate}) out")
         check_only_track("Audio", track)
-        return ArrayFeed(source.samples, rate, "Audio", channel), "Audio", source.start
+        start = max(source.start, 0.0)
+        return ArrayFeed(source.samples, rate, "Audio", channel), "Audio", start
     if isinstance(source, np.ndarray):
         if source_rate is None:
             raise AudioError("array: source_rate is missing; say how many samples a second has")
@@ -288,7 +291,7 @@ def _rate_of(audio: Audio) -> int:
             f"Audio: its samples are no numpy array, but {type(audio.samples).__name__}"
         )
     of_kind("Audio: its start", audio.start, float)
-    if not 0 <= audio.start <= _EVER:  # nor is it nan
+    if not -_SLIP < audio.start <= _EVER:  # nor is it nan
         raise AudioError(f"Audio: its start is {audio.start:g} s; no recording has that second")
     return hertz("Audio: its sample_rate", audio.sample_rate)
 
