@@ -311,7 +311,10 @@ def test_sound_that_is_no_sound_is_refused(scripted, bad):
 @pytest.mark.parametrize(
     ("change", "named"),
     [({"step": 0.0}, "step"), ({"share": 2.0}, "share"), ({"pause": 0.1}, "pause"),
-     ({"max_lag": float("nan")}, "max_lag"), ({"lead": -0.1}, "lead"),
+     ({"max_lag": float("nan")}, "max_lag"),
+     ({"lead": -0.1}, "lead is -0.1; it must be a number of seconds, 0 or more"),
+     ({"share": 0}, "share is 0; it is a part of the time, above 0, at most 1"),
+     ({"threshold": -1}, "threshold is -1; it is a probability, 0 or more, at most 1"),
      ({"threshold": 1.5}, "threshold"), ({"lead": 6.0}, "at most half a clip")],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused(scripted, change, named):

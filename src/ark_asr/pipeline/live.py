@@ -38,6 +38,7 @@ _SEARCH = 4.0
 # After this part of the pause that ends an utterance it is written down, in the hope that nobody
 # goes on: then the result is there when the pause is over. Only where the rest is time enough.
 _HOPE = 0.6
+_PARTS = {"share": "part of the time", "threshold": "probability"}
 _MAY_BE_ZERO = ("lead", "threshold")
 # Captions per word come back when this part of the allowed lag is left.
 _CAUGHT_UP = 0.25
@@ -245,12 +246,14 @@ def check_live_options(options: LiveOptions) -> None:
     """
     of_kind("options", options, LiveOptions)
     for item in fields(options):
-        value = getattr(options, item.name)
-        if not (0 < value < math.inf or (value == 0 and item.name in _MAY_BE_ZERO)):
-            raise OptionError(f"{item.name} is {value!r}; it must be a positive number of seconds")
-    for name, what in (("share", "part of the time"), ("threshold", "probability")):
-        if (value := getattr(options, name)) > 1:
-            raise OptionError(f"{name} is {value}; it is a {what}, at most 1")
+        name, value = item.name, getattr(options, item.name)
+        most, may_be_zero = 1 if name in _PARTS else math.inf, name in _MAY_BE_ZERO
+        if (0 < value < math.inf and value <= most) or (value == 0 and may_be_zero):
+            continue
+        least = "0 or more" if may_be_zero else "above 0"
+        if name in _PARTS:
+            raise OptionError(f"{name} is {value!r}; it is a {_PARTS[name]}, {least}, at most 1")
+        raise OptionError(f"{name} is {value!r}; it must be a number of seconds, {least}")
     if options.pause < 2 * _PAD:
         raise OptionError(f"pause is {options.pause} s; it must be at least {2 * _PAD:g} s")
     _cutting(options)
