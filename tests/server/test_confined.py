@@ -72,7 +72,8 @@ def test_memory_is_bounded_to_the_megabyte():
 @linux
 def test_where_memory_is_all_used_a_decoder_ends_before_the_server():
     assert list(hostile.said(hostile.tell_standing)) == [b"1000"]
-    assert int(Path(f"/proc/{stem()}/oom_score_adj").read_text()) < 1000
+    standing = Path("/proc/self/oom_score_adj").read_text()  # 1000 already, in some containers
+    assert Path(f"/proc/{stem()}/oom_score_adj").read_text() == standing
 
 
 def test_processor_time_is_bounded():
