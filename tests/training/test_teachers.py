@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import http.server
 import io
 import json
@@ -314,11 +315,15 @@ def test_a_server_that_is_too_slow_is_told_as_such(desk, tmp_path, monkeypatch):
         teacher.score(SOUNDS[:1], [[]])
 
 
-def test_a_server_that_is_not_there(desk, tmp_path):
+def test_a_server_that_is_not_there(desk, tmp_path, monkeypatch):
     teacher = ask(desk, tmp_path)
     desk.failures = 3
     with pytest.raises(ModelError, match="refused with 503"):
         teacher.score(SOUNDS[:1], [[1]])
+    wrong = dataclasses.replace(teacher.config, url="http://127.0.0.1:port/v1")
+    monkeypatch.setattr(server_teacher, "_FIRST_PAUSE", 0.0)
+    with pytest.raises(ModelError, match=r"no answer \(nonnumeric port"):
+        server_teacher.ServerTeacher(wrong, teacher.raw, "").score(SOUNDS[:1], [[1]])
     with pytest.raises(OptionError, match="NOT_THERE is not set"):
         ask(desk, tmp_path, key_variable="NOT_THERE")
 
@@ -333,6 +338,13 @@ def test_a_server_that_is_not_there(desk, tmp_path):
         ({"kind": "server", "model": "m", "url": "http://x"}, "url and tokenizer"),
         ({"kind": "ark", "model": "m", "dtype": "int8"}, "dtype"),
         ({"kind": "server", "model": "m", "url": "u", "tokenizer": "t", "top_k": 0}, "top_k"),
+        *(
+            (
+                {"kind": "server", "model": "m", "url": "u", "tokenizer": "t", "timeout": seconds},
+                "teacher.timeout too, and a day at most",
+            )
+            for seconds in (0.0, float("nan"), float("inf"), 1e300)
+        ),
     ],
 )
 def test_options_that_make_no_sense(options, says):

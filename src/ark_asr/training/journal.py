@@ -23,7 +23,8 @@ class Journal:
     """Writes to ``folder``; a run that goes on continues the same files.
 
     Raises:
-        OptionError: Another run is writing there.
+        OptionError: Another run is writing there, or it cannot be a folder or hold a log.
+        OSError: Nothing can be written into it.
     """
 
     def __init__(self, folder: Path, step: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from ark_asr.errors import OptionError
 
+_LONGEST_WAIT = 86_400.0
 _KINDS = {
     "ark": {"model", "plain", "dtype"},
     "whisper": {"model", "plain", "dtype", "language"},
@@ -78,5 +79,7 @@ class TeacherConfig:
                 raise OptionError(f"{where}: a teacher of kind {self.kind} has no {field.name}")
         if self.kind == "server" and not (self.url and self.tokenizer):
             raise OptionError(f"{where}: a teacher on a server needs url and tokenizer")
-        if self.top_k < 1 or self.timeout <= 0:
-            raise OptionError(f"{where}: teacher.top_k and teacher.timeout are more than 0")
+        if self.top_k < 1 or not 0 < self.timeout <= _LONGEST_WAIT:
+            raise OptionError(
+                f"{where}: teacher.top_k is more than 0, teacher.timeout too, and a day at most"
+            )

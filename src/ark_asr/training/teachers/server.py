@@ -164,7 +164,7 @@ class ServerTeacher:
 
 def _silence(error: Exception, timeout: float) -> str:
     """What is said of a server that has given no answer that can be read."""
-    if isinstance(error, ValueError):
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return "did not answer with JSON"
     if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", 0), TimeoutError):
         return f"no answer in {timeout:g} s; teacher.timeout is how long it may take"
