@@ -318,10 +318,13 @@ def test_calibration_says_everything_and_changes_nothing(material, tmp_path):
     assert refused.exit_code == 2
 
 
-def test_a_run_that_has_ended_has_nothing_to_calibrate(material, tmp_path):
+def test_a_run_that_has_ended_has_nothing_to_calibrate(material, tmp_path, monkeypatch):
     path = recipe(material, tmp_path / "run", steps=1)
     distill.main(path)
-    with pytest.raises(OptionError, match="that run has ended at update 1"):
+    with pytest.raises(OptionError, match=r"ended at update 1; .* or more optim.steps"):
+        distill.calibrate(path, 2)
+    monkeypatch.setattr(distill.Run, "stalled", True)
+    with pytest.raises(OptionError, match=r"name another --output$"):
         distill.calibrate(path, 2)
 
 

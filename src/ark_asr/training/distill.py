@@ -78,9 +78,10 @@ def calibrate(
     config = DistillConfig.load(config_path, overrides)
     run = prepare(config, resume=True, skip_bad=skip_bad, distil=True)
     if run.stalled or run.step >= config.optim.steps:
+        more = "" if run.stalled else " or more optim.steps"  # which would not wake a stalled one
         raise OptionError(
             f"{config.path(config.output)}: that run has ended at update {run.step}; "
-            "--calibrate looks at what is to come, so name another --output or more optim.steps"
+            f"--calibrate looks at what is to come, so name another --output{more}"
         )
     lesson = lesson_of(run, config)
     total = Tally()
