@@ -15,7 +15,7 @@ import pytest
 
 import ark_asr
 from ark_asr import errors, types
-from ark_asr.pipeline.remote import BusyError
+from ark_asr.pipeline.remote import AskedTooOftenError
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "ark_asr"
@@ -224,7 +224,7 @@ def test_the_drawing_of_the_errors_is_the_tree():
 def test_errors_travel_between_processes():
     """A pool of processes waits for ever for an error that cannot be read back."""
     made = [errors.MissingExtraError("sound", "mic"), errors.ManifestError("one", ("line 1",))]
-    made += [errors.DownloadError("gone", 404), BusyError("later", 3.0)]
+    made += [errors.DownloadError("gone", 404), AskedTooOftenError("later", 3.0)]
     for error in made:
         read = pickle.loads(pickle.dumps(error))
         assert (type(read), str(read)) == (type(error), str(error))

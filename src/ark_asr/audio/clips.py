@@ -71,11 +71,10 @@ class ClipCutter:
             raise OptionError(f"clips of {max_seconds:g} s: at least {_LEAST_CLIP_SECONDS:g} s")
         self._options = options or CutOptions()
         self._max_seconds = max_seconds
-        lead = self._options.pad if self._options.lead is None else self._options.lead
+        name = "pad" if self._options.lead is None else "lead"
+        lead: float = getattr(self._options, name)
         if lead > max_seconds / 2:
-            raise OptionError(
-                f"{lead:g} s kept before speech: at most half a clip, {max_seconds / 2:g} s"
-            )
+            raise OptionError(f"{name} is {lead:g} s; at most half a clip, {max_seconds / 2:g} s")
         self._lead = round(lead * VAD_RATE)
         self._detector = (detector or SpeechDetector()) if vad else None
         if self._detector is not None:

@@ -26,7 +26,7 @@ class RefusedError(ModelError):
     """The server refuses this recording; it may take the next."""
 
 
-class BusyError(ModelError):
+class AskedTooOftenError(ModelError):
     """The server has been asked too often; later it may take the same.
 
     Args:
@@ -87,7 +87,7 @@ class TranscriptionServer:
 
         Raises:
             RefusedError: It refuses the recording.
-            BusyError: It has been asked too often.
+            AskedTooOftenError: It has been asked too often.
             ModelError: It cannot be reached, refuses everything, or answers no JSON.
         """
         body, kind = _form(fields, wav_bytes(samples, rate))
@@ -108,7 +108,7 @@ class TranscriptionServer:
                 ) from None
             said = f"{self.url}: answered {error.code} {told}"
             if error.code == TOO_MANY:
-                raise BusyError(said, pause_asked(error)) from None
+                raise AskedTooOftenError(said, pause_asked(error)) from None
             of_the_recording = 400 <= error.code < 500 and error.code not in _OF_THE_CALLER
             raise (RefusedError if of_the_recording else ModelError)(said) from None
         except (OSError, http.client.HTTPException) as error:

@@ -12,7 +12,7 @@ from ark_asr.batch.places import recording
 from ark_asr.batch.records import Prediction, Record
 from ark_asr.errors import ArkError, ModelError, OptionError
 from ark_asr.models.transport import is_offline
-from ark_asr.pipeline.remote import BusyError, RefusedError, TranscriptionServer
+from ark_asr.pipeline.remote import AskedTooOftenError, RefusedError, TranscriptionServer
 from ark_asr.types import Audio, Segment
 
 KEY_VARIABLE = "ARK_ASR_TEACHER_KEY"
@@ -70,7 +70,7 @@ class RemoteTeacher:
         while True:
             try:
                 return self._server.ask(audio.samples, audio.sample_rate, fields)
-            except BusyError as error:
+            except AskedTooOftenError as error:
                 wait = max(pause, error.pause)
                 if time.monotonic() + wait > until:
                     raise

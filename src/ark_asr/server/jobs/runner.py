@@ -96,10 +96,12 @@ class Jobs:
         Called when the engine has ended: a job that keeps it from its end must count as one.
         """
         await self.stop()
-        with suppress(Problem):  # it cannot be written; then the job has one attempt less
-            await self._ask(self._store.put_back)
-        await self._ask(self._store.close)
-        self._thread.close()
+        try:
+            with suppress(Problem):  # it cannot be written; then the job has one attempt less
+                await self._ask(self._store.put_back)
+        finally:  # also where the file has been damaged meanwhile
+            await self._ask(self._store.close)
+            self._thread.close()
 
     async def check_room(self, owner: str, size: int = 0) -> None:
         """Whether one more job can be taken.
