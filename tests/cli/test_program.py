@@ -165,6 +165,7 @@ def test_training_is_handed_its_options(monkeypatch, tmp_path):
         @staticmethod
         def main(config, *, resume, skip_bad, overrides):
             asked.append((config.name, resume, skip_bad, overrides.settings))
+            return config
 
     import ark_asr.training
 

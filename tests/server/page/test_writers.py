@@ -11,10 +11,11 @@ from xml.etree import ElementTree as ET
 import pytest
 from hypothesis import Phase, given, settings
 
+from ark_asr.types import Transcript
 from ark_asr.writers import get_writer, parse_transcripts
 from ark_asr.writers.pieces import pieces
 from lectures import lecture, record
-from transcripts import transcripts
+from transcripts import said, transcripts
 
 SAME = ("txt", "md", "srt", "vtt", "lrc", "tsv", "csv")
 FILES = """async (document) => {
@@ -62,6 +63,25 @@ def test_formats_are_those_of_the_package(page, transcript):
 
 def test_formats_of_a_lecture(page):
     check_formats(page, replace(lecture(), source="lecture"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "🇩🇪" * 30,
+        "👩‍👩‍👧" * 20,
+        "👍🏽" * 40,
+        "नमस्ते" * 20,
+        "e\u0301\u0327" * 60,
+        "🇩🇪🇫" * 40,
+        "a---> b --> c",
+    ],
+)
+def test_formats_of_what_belongs_together(page, text):
+    """Words too long for a line, arrows of subtitles, a segment without a length."""
+    notes = ("1. Lecture.mp3: damaged at 1.00 s", "- a ---> b", "2) c", "+d")
+    segments = (said(0.0, 4.0, text), said(5.0, 5.0, "oh", flags=("length",)))
+    check_formats(page, Transcript(segments, 6.0, "ark-mini", "talk", warnings=notes))
 
 
 def test_docx_opens_in_python_docx(page):

@@ -43,6 +43,12 @@ function timestamp(seconds, decimal = ".") {
   return `${clock}${decimal}${String(millis % 1000).padStart(3, "0")}`;
 }
 
+/** When a cue goes: one without a length is shown by no player, and WebVTT does not know such a thing. */
+const gone = (cue) => Math.max(cue.end, (milliseconds(cue.start) + 1) / 1000);
+
+/** With `->` for each arrow that parts times: SubRip and comments have no way to quote it. */
+const withoutArrows = (text) => text.replace(/-{2,}>/g, "->");
+
 const label = (cue) => (cue.speaker ? `${cue.speaker}: ` : "");
 
 function txt({segments}) {
@@ -76,13 +82,13 @@ function field(value) {
 
 function srt({segments}) {
   return cues(segments, {labelled: true}).map((cue, index) => {
-    const times = `${timestamp(cue.start, ",")} --> ${timestamp(cue.end, ",")}`;
-    return `${index + 1}\n${times}\n${(label(cue) + cue.lines.join("\n")).replaceAll("-->", "->")}\n`;
+    const times = `${timestamp(cue.start, ",")} --> ${timestamp(gone(cue), ",")}`;
+    return `${index + 1}\n${times}\n${withoutArrows(label(cue) + cue.lines.join("\n"))}\n`;
   }).join("\n");
 }
 
 function vtt({segments, warnings}) {
-  const note = (text) => `NOTE ${text.trim().split(/\s+/).join(" ").replaceAll("-->", "->")}\n`;
+  const note = (text) => `NOTE ${withoutArrows(text.trim().split(/\s+/).join(" "))}\n`;
   const blocks = segments.flatMap((segment) => {
     const times = `${timestamp(segment.start)} to ${timestamp(segment.end)}`;
     const notes = segment.flags.length ? [[segment.start, note(`${times}: ${segment.flags.join(", ")}`)]] : [];
@@ -95,7 +101,7 @@ function vtt({segments, warnings}) {
 function voiced(cue) {
   const quote = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
   const voice = cue.speaker ? `<v ${quote(cue.speaker)}>` : "";
-  const times = `${timestamp(cue.start)} --> ${timestamp(cue.end)}`;
+  const times = `${timestamp(cue.start)} --> ${timestamp(gone(cue))}`;
   return [cue.start, `${times}\n${voice}${quote(cue.lines.join("\n"))}\n`];
 }
 
@@ -118,6 +124,8 @@ function lrc({segments, duration}, title) {
 
 function md(document, title) {
   const plain = (text) => text.trim().split(/\s+/).join(" ").replace(/[\\`*_{}[\]<>#|~&$]/g, "\\$&");
+  // A block that is no item of a list, as one is that begins with "1. Lecture.mp3".
+  const noList = (text) => text.replace(/^(\d*)([-+.)])(?=\s)/, "$1\\$2");
   const marks = (notes) => notes.map((note) => `[^${note.number}]`).join("");
   const whole = outline(document);
   const blocks = [`# ${plain(title || "Transcript")}`, plain(summary(document)) + marks(whole.notes)];
@@ -129,7 +137,7 @@ function md(document, title) {
     blocks.push(`${name}(${longClock(start)}) ${text.join("").replace(/^ /, "")}`);
   }
   const notes = [...whole.notes, ...whole.paragraphs.flatMap((it) => it.words.flatMap((word) => word.notes))];
-  blocks.push(...notes.map((note) => `[^${note.number}]: ${plain(note.text)}`));
+  blocks.push(...notes.map((note) => `[^${note.number}]: ${noList(plain(note.text))}`));
   return `${blocks.join("\n\n")}\n`;
 }
 

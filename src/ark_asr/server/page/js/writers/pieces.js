@@ -10,6 +10,10 @@ const WIDE = /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97c\uac00-\ud7a3
 const INVISIBLE = /[\p{Mn}\p{Me}\p{Cf}]/u;
 const OPENING = /[\p{Ps}\p{Pi}]/u;
 const CLINGING = /[\p{Lm}\p{Mn}\p{Mc}\p{Me}]/u;
+const MARK = /\p{M}/u;
+const JOINER = "\u200d"; // makes one emoji of several
+const FLAG_LETTER = /[\u{1f1e6}-\u{1f1ff}]/u;
+const AFTER_EMOJI = /[\u200d\u{1f3fb}-\u{1f3ff}]/u; // or a colour of skin
 const LETTER = /[\p{L}\p{N}]/u;
 const SENTENCE_END = /[.?!…。？！｡؟۔।]["'”’»›)\]」』）】]*$/u;
 const CLAUSE_END = /[,;:—–、，；：､،؛]["'”’»›)\]」』）】]*$/u;
@@ -76,9 +80,11 @@ export function share(start, end, texts) {
 export function cut(piece, room) {
   if (columns(piece.text) <= room) return [piece];
   const texts = [""];
-  for (const character of piece.text) {
-    if (columns(texts.at(-1) + character) > room) texts.push("");
-    texts[texts.length - 1] += character;
+  for (const character of seen(piece.text)) {
+    for (const unit of columns(character) <= room ? [character] : character) {
+      if (columns(texts.at(-1) + unit) > room) texts.push("");
+      texts[texts.length - 1] += unit;
+    }
   }
   return share(piece.start, piece.end, texts).map(([start, end], index) => (
     {...piece, start, end, text: texts[index], spaced: piece.spaced && index === 0}));
@@ -111,6 +117,22 @@ function partsOfToken(token) {
     before = character;
   }
   return found;
+}
+
+/** Characters as a reader sees them, with what stands on them (UAX #29, simplified). */
+function seen(text) {
+  const found = [];
+  for (const character of text) {
+    if (found.length && continues([...found.at(-1)], character)) found[found.length - 1] += character;
+    else found.push(character);
+  }
+  return found;
+}
+
+function continues(before, character) {
+  if (MARK.test(character) || before.at(-1) === JOINER) return true;
+  const flag = before.length === 1 && FLAG_LETTER.test(before[0]) && FLAG_LETTER.test(character);
+  return flag || AFTER_EMOJI.test(character);
 }
 
 function mayBreak(before, after) {
