@@ -23,6 +23,15 @@ KEPT = """async () => {
   return (await all()).map(({title, job, document}) => [title, Boolean(job), Boolean(document)]);
 }"""
 
+# Whoever deletes something waits for it: so one click can come before.
+SLOW = """{
+  const usual = window.fetch;
+  window.fetch = async (address, options) => {
+    if (options?.method === "DELETE") await new Promise((resolve) => setTimeout(resolve, 1500));
+    return usual(address, options);
+  };
+}"""
+
 
 class Program:
     """`ark-asr serve` in a process of its own, which can be killed and started again."""
@@ -89,6 +98,7 @@ def killed(visit, ready, talk):
                 page.uncheck("#keep")
             send(page, talk)
             served.kill()
+        page.add_init_script(SLOW)
         with program(port, *options) as served:
             page.reload()
             ready(page)

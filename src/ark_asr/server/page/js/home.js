@@ -75,6 +75,7 @@ export async function transcribe(result, {opens = false, quiet = false} = {}) {
   const job = new Job(result, {speakers: tellsSpeakers() && preferences.speakers, onChange: card.show, onStarted: () => result.document || keep(result)});
   underWay.set(result.id, job);
   $("jobs").append(card.element);
+  let lost = false;
   try {
     const found = await job.run();
     const before = result.document;
@@ -93,10 +94,8 @@ export async function transcribe(result, {opens = false, quiet = false} = {}) {
     if (!result.document) {
       const kept = await results.kept(result.id);
       if (kept?.document || (quiet && !kept)) return false; // another tab was first
-      if (sent && error.status === 404) {
-        tellOfLoss(result);
-        return false;
-      }
+      lost = Boolean(sent) && error.status === 404;
+      if (lost) return false;
       // A server that does not answer may still have it: the page asks again when it is opened again.
       if (!sent || error.status !== 0) await results.remove(result.id);
     }
@@ -107,6 +106,7 @@ export async function transcribe(result, {opens = false, quiet = false} = {}) {
     underWay.delete(result.id);
     card.element.remove();
     await showRecent();
+    if (lost) tellOfLoss(result); // not before: what is under way cannot be sent again
   }
 }
 
