@@ -58,8 +58,8 @@ def main() -> None:
                 state = engine.step(state, engine.output_ids[state.logits.argmax(axis=1)])
             clock(f"a step of {rows}", STEPS)
     if options.operators:
-        for session in (engine._encoder, engine._decoder):
-            show_operators(session.end_profiling())
+        for graph in (engine._encoder, engine._decoder):
+            show_operators(graph.end_profiling())
     folder.cleanup()
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ark_asr.engines import load_engine, sessions
-from ark_asr.engines.ort import OnnxEngine, _encoder_groups, _prefill_groups
+from ark_asr.engines.grouping import encoder_groups, prefill_groups
+from ark_asr.engines.ort import OnnxEngine
 from ark_asr.engines.scripted import ScriptedEngine
 from ark_asr.engines.sessions import default_threads
 from ark_asr.errors import ModelFormatError, ModelNotFoundError, OptionError
@@ -188,11 +189,11 @@ def test_one_door_to_all_engines(package):
 
 
 def test_short_clips_of_similar_length_are_encoded_together():
-    assert list(_encoder_groups([100, 3000, 95, 20, 100])) == [[3], [2, 0, 4], [1]]
-    assert list(_encoder_groups([])) == []
+    assert list(encoder_groups([100, 3000, 95, 20, 100])) == [[3], [2, 0, 4], [1]]
+    assert list(encoder_groups([])) == []
 
 
 def test_neighbouring_prompts_of_similar_length_are_fed_together():
-    assert list(_prefill_groups([100, 98, 30, 31, 200, 200, 200])) == [
+    assert list(prefill_groups([100, 98, 30, 31, 200, 200, 200])) == [
         (0, 2), (2, 4), (4, 6), (6, 7),
     ]  # fmt: skip

@@ -162,6 +162,43 @@ def test_a_final_is_what_transcribing_its_span_gives(mini, numbers):
         assert event.segments[0].start == event.start
 
 
+class Plain:
+    """A model that cannot verify drafts; counts its steps."""
+
+    def __init__(self, engine):
+        self._engine, self.steps = engine, 0
+        self.output_ids, self.max_positions = engine.output_ids, engine.max_positions
+        self.embed_audio, self.start = engine.embed_audio, engine.start
+
+    def step(self, state, token_ids):
+        self.steps += 1
+        return self._engine.step(state, token_ids)
+
+    def close(self):
+        self._engine.close()
+
+
+class Verifying(Plain):
+    """One that can."""
+
+    def __init__(self, engine):
+        super().__init__(engine)
+        self.verify, self.rewind = engine.verify, engine.rewind
+
+
+def test_what_a_look_has_found_is_not_decoded_again_step_by_step(mini, numbers):
+    heard, steps = [], []
+    for engine in (Plain(mini._engine), Verifying(mini._engine)):
+        session = LiveSession(
+            engine, mini.tokenizer, LiveOptions(), TranscribeOptions(), clock=still
+        )
+        events = hear(session, numbers)
+        heard.append([(event.kind, event.end, event.settled, event.pending) for event in events])
+        steps.append(engine.steps)
+    assert heard[0] == heard[1]
+    assert steps[1] < steps[0] / 2
+
+
 def test_nothing_is_computed_in_silence(scripted):
     session, engine = scripted()
     events = hear(session, silence(21))

@@ -120,6 +120,39 @@ class Reorders(Engine, Protocol):
 
 
 @runtime_checkable
+class Verifies(Engine, Protocol):
+    """An engine that can feed a prompt together with the text that may follow it.
+
+    Logits are those of one token at a time, up to rounding; one pass over many tokens takes little
+    more time than one token does.
+    """
+
+    def verify(
+        self, prompt: Prompt, draft: Sequence[int], max_new_tokens: int
+    ) -> tuple[DecoderState, FloatArray]:
+        """Feed a prompt and a draft of its answer.
+
+        Args:
+            prompt: One clip's.
+            draft: Ids; at most ``max_new_tokens``.
+            max_new_tokens: As for ``start``; the draft is part of them.
+
+        Returns:
+            The state of one row after prompt and draft; and logits float32 ``[1 + n, columns]``,
+            those after the prompt and after each of the first ``n`` ids of the draft. An engine may
+            have read less of it than it was given.
+        """
+        ...
+
+    def rewind(self, state: DecoderState, position: int) -> DecoderState:
+        """The state of one row when it had ``position`` positions filled, to be stepped on.
+
+        Its logits mean nothing before that. The state passed in is used up.
+        """
+        ...
+
+
+@runtime_checkable
 class Aligner(Engine, Protocol):
     """An engine that can say where in the sound each token of a text was looked for.
 

@@ -63,6 +63,10 @@ class Graph:
                 f"{self.path}: its inputs are {_list(self.inputs)}, expected {_list(names)}{wrong}"
             )
 
+    def rank(self, name: str) -> int:
+        """Axes of an input."""
+        return len(self._inputs[name].shape)
+
     def input(self, name: str, *axes: int, kind: str = "float") -> list[int]:
         """Check one input; return its axes, ``ANY`` where the graph leaves one open.
 

@@ -7,7 +7,7 @@ are mapped into memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,14 @@ from numpy.typing import NDArray
 
 from ark_asr.engines.attention import attention_to_audio, chosen_heads, teacher_forced
 from ark_asr.engines.base import CLOSED, DecoderState
+from ark_asr.engines.bound import BoundDecoder
 from ark_asr.engines.graph import ANY, Graph, running
+from ark_asr.engines.grouping import encoder_groups, prefill_groups
 from ark_asr.errors import ModelFormatError, OptionError
 from ark_asr.models.calibration import Head
 from ark_asr.models.config import ModelConfig
 from ark_asr.models.package import DATA_FILE, DECODER_FILE, ENCODER_FILE, Manifest
 from ark_asr.types import FloatArray, IntArray, Prompt
-
-# Prompts of a batch are fed together as long as padding stays below this part of the work.
-_PADDING = 0.1
-# More tokens than this at once gain nothing and cost memory.
-_PREFILL_TOKENS = 512
-# Clips below this many frames (5 s) are encoded together: a longer one keeps all cores busy alone.
-_ENCODER_FRAMES = 512
 
 
 class OnnxState:
@@ -52,7 +47,7 @@ class OnnxState:
         self.embeds: FloatArray = np.empty((rows, 1, text.hidden_size), np.float32)
         self.lengths: NDArray[np.int32] = np.empty(rows, np.int32)
         self.total: NDArray[np.int32] = np.empty((), np.int32)
-        self.last: IntArray = np.zeros(rows, np.int64)
+        self.last: IntArray = np.zeros((rows, 1), np.int64)
         self.binding: ort.IOBinding | None = None
 
 
@@ -73,7 +68,7 @@ class OnnxEngine:
         config: ModelConfig,
         table: FloatArray,
         encoder: ort.InferenceSession,
-        decoder: ort.InferenceSession,
+        decoder: BoundDecoder,
     ) -> None:
         self.config = config
         self.manifest = manifest
@@ -83,8 +78,6 @@ class OnnxEngine:
         self._encoder = encoder
         self._decoder = decoder
         self._table = table
-        layers = range(config.decoder.layers)
-        self._cache_names = [f"{kind}_{i}" for i in layers for kind in ("key", "value")]
 
     @classmethod
     def load(cls, folder: str | Path, *, threads: int | None = None) -> OnnxEngine:
@@ -108,9 +101,12 @@ class OnnxEngine:
             raise ModelFormatError(f"{folder}: the embedding table does not fit config.json")
         table = np.memmap(folder / DATA_FILE, np.dtype(place.dtype), "r", place.offset, shape)
         encoder = Graph(folder / ENCODER_FILE, threads)
-        decoder = Graph(folder / DECODER_FILE, threads)
-        _check(encoder, decoder, config, len(manifest.output_ids))
-        return cls(manifest, config, table, encoder.session, decoder.session)
+        encoder.only_inputs(["mels", "frames"])
+        encoder.input("mels", ANY, config.encoder.mel_bins, ANY)
+        encoder.output("audio", ANY, ANY, config.decoder.hidden_size)
+        graph = Graph(folder / DECODER_FILE, threads)
+        decoder = BoundDecoder(graph, config.decoder, len(manifest.output_ids))
+        return cls(manifest, config, table, encoder.session, decoder)
 
     def embed_audio(self, mels: Sequence[FloatArray]) -> list[FloatArray]:
         """Log-mels ``[bins, F_i]`` to audio embeddings ``[N_i, hidden]``, in the same order.
@@ -122,7 +118,7 @@ class OnnxEngine:
         if (longest := max((mel.shape[1] for mel in mels), default=0)) > most:
             raise OptionError(f"a clip has {longest} frames; the model takes {most}, cut it")
         found: list[FloatArray] = [np.empty((0, 0), np.float32)] * len(mels)
-        for group in _encoder_groups([mel.shape[1] for mel in mels]):
+        for group in encoder_groups([mel.shape[1] for mel in mels]):
             frames = np.array([mels[i].shape[1] for i in group], np.int64)
             longest = max(int(frames.max()), 2 * self.config.merge_factor - 1)
             batch = np.zeros((len(group), self.config.encoder.mel_bins, longest), np.float32)
@@ -141,18 +137,33 @@ class OnnxEngine:
             OptionError: A prompt and ``max_new_tokens`` need more than ``max_positions``.
         """
         lengths = [len(prompt.token_ids) for prompt in prompts]
-        if not lengths or not min(lengths):
-            raise OptionError("there is no prompt, or an empty one")
-        need = max(lengths) + max_new_tokens
-        if need > self.max_positions:
-            raise OptionError(
-                f"a prompt of {max(lengths)} and {max_new_tokens} new tokens need {need} "
-                f"positions; the model has {self.max_positions}"
-            )
-        state = OnnxState(self, len(prompts), need)
-        for first, end in _prefill_groups(lengths):
-            self._prefill(state, first, prompts[first:end])
+        state = OnnxState(self, len(prompts), self._need(lengths, max_new_tokens))
+        for first, end in prefill_groups(lengths):
+            self._prefill(state, first, prompts[first:end], state.logits[first:end, None])
         state.positions[:] = lengths
+        return state
+
+    def verify(
+        self, prompt: Prompt, draft: Sequence[int], max_new_tokens: int
+    ) -> tuple[OnnxState, FloatArray]:
+        """See ``Verifies``; graphs that are older than drafts read nothing of one.
+
+        Raises:
+            OptionError: As for `start`.
+        """
+        read = [] if self._decoder.one_position else list(draft)
+        asked = Prompt([*prompt.token_ids, *read], prompt.audio)
+        state = OnnxState(self, 1, self._need([len(prompt.token_ids)], max_new_tokens))
+        logits: FloatArray = np.empty((1, 1 + len(read), len(self.output_ids)), np.float32)
+        self._prefill(state, 0, [asked], logits)
+        state.positions[:] = len(asked.token_ids)
+        return state, logits[0]
+
+    def rewind(self, state: DecoderState, position: int) -> OnnxState:
+        """See ``Verifies``."""
+        if not isinstance(state, OnnxState):
+            raise TypeError("the state belongs to another engine")
+        state.positions[:] = position
         return state
 
     def step(self, state: DecoderState, token_ids: IntArray) -> OnnxState:
@@ -176,9 +187,8 @@ class OnnxEngine:
                 "total": state.total,
                 "last": state.last,
             }
-            state.binding = self._bind(inputs, state, slice(None))
-        with running(DECODER_FILE):
-            self._decoder.run_with_iobinding(state.binding)
+            state.binding = self._decoder.bind(inputs, state.cache, state.logits[:, None])
+        self._decoder.run(state.binding)
         return state
 
     def select(self, state: DecoderState, rows: IntArray) -> OnnxState:
@@ -209,8 +219,7 @@ class OnnxEngine:
         """
         chosen = chosen_heads(self.config.decoder, heads)
         layers = sorted({head.layer for head in chosen})
-        known = {output.name for output in self._decoder.get_outputs()}
-        if not known.issuperset(f"qkv_{layer}" for layer in layers):
+        if not self._decoder.shows(layers):
             raise ModelFormatError(
                 f"{self.manifest.name}: its graphs are older than word times and do not show what "
                 "they need; convert the checkpoint again"
@@ -218,9 +227,9 @@ class OnnxEngine:
         fed = teacher_forced(prompts, token_ids, self.max_positions)
         lengths = [len(prompt.token_ids) for prompt in fed]
         found = []
-        for first, end in _prefill_groups(lengths):
+        for first, end in prefill_groups(lengths):
             state = OnnxState(self, end - first, max(lengths[first:end]))
-            packed = self._prefill(state, 0, fed[first:end], layers)
+            packed = self._prefill(state, 0, fed[first:end], state.logits[:, None], layers)
             for row in range(end - first):
                 made = {i: (packed[i][row], state.cache[2 * i][row]) for i in layers}
                 clip, count = fed[first + row], len(token_ids[first + row])
@@ -231,10 +240,35 @@ class OnnxEngine:
         """Give back memory and files."""
         self._encoder = self._decoder = self._table = CLOSED
 
+    def _need(self, lengths: Sequence[int], max_new_tokens: int) -> int:
+        """Positions that each row needs."""
+        if not lengths or not min(lengths):
+            raise OptionError("there is no prompt, or an empty one")
+        need = max(lengths) + max_new_tokens
+        if need > self.max_positions:
+            raise OptionError(
+                f"a prompt of {max(lengths)} and {max_new_tokens} new tokens need {need} "
+                f"positions; the model has {self.max_positions}"
+            )
+        return need
+
     def _prefill(
-        self, state: OnnxState, first: int, prompts: Sequence[Prompt], shown: Sequence[int] = ()
+        self,
+        state: OnnxState,
+        first: int,
+        prompts: Sequence[Prompt],
+        logits: FloatArray,
+        shown: Sequence[int] = (),
     ) -> dict[int, FloatArray]:
-        """Feed prompts to rows from ``first`` on; return ``qkv_i`` of the layers to be shown."""
+        """Feed prompts to rows from ``first`` on.
+
+        Args:
+            state: Where keys and values go.
+            first: A row.
+            prompts: Of this row and those behind it.
+            logits: ``[prompts, n, columns]``; filled with those of each prompt's last ``n`` tokens.
+            shown: Layers whose ``qkv_i`` are returned.
+        """
         text = self.config.decoder
         lengths = np.array([len(prompt.token_ids) for prompt in prompts], np.int64)
         shape = (len(prompts), int(lengths.max()))
@@ -245,15 +279,12 @@ class OnnxEngine:
             "embeds": embeds,
             "lengths_less_one": (lengths - 1).astype(np.int32),
             "total": np.array(lengths.max(), np.int32),
-            "last": lengths - 1,
+            "last": lengths[:, None] - np.arange(logits.shape[1], 0, -1),
         }
         width = (text.heads + 2 * text.kv_heads) * text.head_dim
         packed = {layer: np.empty((*shape, width), np.float32) for layer in shown}
-        binding = self._bind(inputs, state, slice(first, first + len(prompts)))
-        for layer, qkv in packed.items():
-            _bind_array(binding.bind_output, f"qkv_{layer}", qkv)
-        with running(DECODER_FILE):
-            self._decoder.run_with_iobinding(binding)
+        cache = [buffer[first : first + len(prompts)] for buffer in state.cache]
+        self._decoder.run(self._decoder.bind(inputs, cache, logits, packed))
         return packed
 
     def _embed(self, prompt: Prompt) -> FloatArray:
@@ -267,68 +298,3 @@ class OnnxEngine:
         embeds = self._table[ids].astype(np.float32)
         embeds[slots] = prompt.audio
         return embeds
-
-    def _bind(
-        self, inputs: Mapping[str, NDArray[Any]], state: OnnxState, rows: slice
-    ) -> ort.IOBinding:
-        """Hand the runtime pointers to all inputs and to these rows' cache and logits.
-
-        All arrays must outlive the binding.
-        """
-        binding = self._decoder.io_binding()
-        for name, array in inputs.items():
-            _bind_array(binding.bind_input, name, array)
-        for name, buffer in zip(self._cache_names, state.cache, strict=True):
-            _bind_array(binding.bind_input, f"past_{name}", buffer[rows])
-            _bind_array(binding.bind_output, f"present_{name}", buffer[rows])
-        _bind_array(binding.bind_output, "logits", state.logits[rows])
-        return binding
-
-
-def _bind_array(to: Callable[..., None], name: str, array: NDArray[Any]) -> None:
-    to(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-
-
-def _check(encoder: Graph, decoder: Graph, config: ModelConfig, columns: int) -> None:
-    """Refuse graphs that are not those of ``config.json`` and of the manifest."""
-    text = config.decoder
-    encoder.only_inputs(["mels", "frames"])
-    encoder.input("mels", ANY, config.encoder.mel_bins, ANY)
-    encoder.output("audio", ANY, ANY, text.hidden_size)
-    kept = [f"{kind}_{i}" for i in range(text.layers) for kind in ("key", "value")]
-    decoder.only_inputs(
-        ["embeds", "lengths_less_one", "total", "last", *(f"past_{name}" for name in kept)]
-    )
-    decoder.input("embeds", ANY, ANY, text.hidden_size)
-    for name in kept:
-        decoder.input(f"past_{name}", ANY, text.kv_heads, ANY, text.head_dim)
-        decoder.output(f"present_{name}", ANY, text.kv_heads, ANY, text.head_dim)
-    decoder.output("logits", ANY, columns)
-
-
-def _encoder_groups(frames: list[int]) -> Iterator[list[int]]:
-    """Indexes of clips to encode together: short ones of similar length."""
-    group: list[int] = []
-    for i in sorted(range(len(frames)), key=frames.__getitem__):
-        longest = frames[i]
-        used = sum(frames[j] for j in group) + longest
-        padded = (len(group) + 1) * longest
-        if group and (padded > _ENCODER_FRAMES or used < padded * (1 - _PADDING)):
-            yield group
-            group = []
-        group.append(i)
-    if group:
-        yield group
-
-
-def _prefill_groups(lengths: list[int]) -> Iterator[tuple[int, int]]:
-    """Spans of neighbouring rows to feed together, with little padding."""
-    first = 0
-    for end in range(1, len(lengths) + 1):
-        if end < len(lengths):
-            span = lengths[first : end + 1]
-            padded = len(span) * max(span)
-            if padded <= _PREFILL_TOKENS and sum(span) >= padded * (1 - _PADDING):
-                continue
-        yield first, end
-        first = end

@@ -109,7 +109,35 @@ class TorchEngine:
             OptionError: A prompt and ``max_new_tokens`` need more than ``max_positions``.
         """
         lengths = np.array([len(prompt.token_ids) for prompt in prompts], np.int64)
-        room = int(lengths.max()) + max_new_tokens
+        hidden, room, cache = self._prefill(prompts, max_new_tokens)
+        last = hidden[torch.arange(len(prompts)), torch.tensor(lengths - 1)]
+        return TorchState(self._logits(last), lengths, room, cache)
+
+    def verify(
+        self, prompt: Prompt, draft: Sequence[int], max_new_tokens: int
+    ) -> tuple[TorchState, FloatArray]:
+        """See ``Verifies``.
+
+        Raises:
+            OptionError: As for `start`.
+        """
+        asked = Prompt([*prompt.token_ids, *draft], prompt.audio)
+        hidden, room, cache = self._prefill([asked], max_new_tokens - len(draft))
+        logits = self._logits(hidden[0, len(prompt.token_ids) - 1 :])
+        return TorchState(logits[-1:], np.array([len(asked.token_ids)]), room, cache), logits
+
+    def rewind(self, state: DecoderState, position: int) -> TorchState:
+        """See ``Verifies``."""
+        if not isinstance(state, TorchState):
+            raise TypeError("the state belongs to another engine")
+        state.positions[:] = position
+        return state
+
+    def _prefill(
+        self, prompts: Sequence[Prompt], max_new_tokens: int
+    ) -> tuple[torch.Tensor, int, KeyValueCache]:
+        """Hidden states of prompts, positions that their rows hold, and their keys and values."""
+        room = max(len(prompt.token_ids) for prompt in prompts) + max_new_tokens
         if room > self.max_positions:
             raise OptionError(
                 f"a prompt and {max_new_tokens} new tokens need {room} positions; "
@@ -126,9 +154,7 @@ class TorchEngine:
             tokens = torch.tensor(ids, device=like.device)
             embeds = self.model.embed_prompt(tokens, self._on_device(audio))
             places = torch.arange(ids.shape[1], device=like.device).expand(len(prompts), -1)
-            hidden = self.model.decode(embeds, places, cache)
-            last = hidden[torch.arange(len(prompts)), torch.tensor(lengths - 1)]
-        return TorchState(self._logits(last), lengths, room, cache)
+            return self.model.decode(embeds, places, cache), room, cache
 
     def step(self, state: DecoderState, token_ids: IntArray) -> TorchState:
         """Feed one token to each row, int64 ``[rows]``.

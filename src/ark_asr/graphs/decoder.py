@@ -22,11 +22,11 @@ class DecoderGraph:
 
     Inputs of the graph: ``embeds`` float32 ``[batch, new, hidden]``; ``lengths_less_one`` int32
     ``[batch]``, the filled positions of each row after this call, less one; ``total`` int32 scalar,
-    the filled positions of the longest row; ``last`` int64 ``[batch]``, the column of ``embeds``
-    whose logits are wanted; and per layer ``past_key_i`` and ``past_value_i`` float32
-    ``[batch, kv_heads, room, head_dim]``. Outputs: ``logits`` float32 ``[batch, columns]`` for
-    ``output_ids``, and ``present_key_i`` and ``present_value_i``, to be bound to the very buffers
-    of the past: nothing is copied then. Word times ask for ``qkv_i`` as well, float32
+    the filled positions of the longest row; ``last`` int64 ``[batch, wanted]``, the columns of
+    ``embeds`` whose logits are wanted; and per layer ``past_key_i`` and ``past_value_i`` float32
+    ``[batch, kv_heads, room, head_dim]``. Outputs: ``logits`` float32 ``[batch, wanted, columns]``
+    for ``output_ids``, and ``present_key_i`` and ``present_value_i``, to be bound to the very
+    buffers of the past: nothing is copied then. Word times ask for ``qkv_i`` as well, float32
     ``[batch, new, (heads + 2 kv_heads) * head_dim]``: a layer's queries, keys and values before
     their rotation. They are there anyway and cost nothing while nobody asks.
 
@@ -64,7 +64,7 @@ class DecoderGraph:
             graph.weight("cos", tables[0]),
             graph.weight("sin", tables[1]),
         ]
-        last = graph.op("Unsqueeze", graph.input("last", INT64, ["batch"]), graph.ints(1, 2))
+        last = graph.op("Unsqueeze", graph.input("last", INT64, ["batch", "wanted"]), graph.ints(2))
         layers = [f"model.layers.{i}" for i in range(text.layers)]
         norms = [*(f"{layer}.input_layernorm" for layer in layers), "model.norm"]
         normed = graph.op(
@@ -74,7 +74,7 @@ class DecoderGraph:
         for i, (layer, next_norm) in enumerate(zip(layers, norms[1:], strict=True)):
             heads = self._attention(i, normed, places)
             if layer == layers[-1]:
-                # From here on only the wanted column matters.
+                # From here on only the wanted columns matter.
                 heads, x = (graph.op("GatherND", v, last, batch_dims=1) for v in (heads, x))
             out = self._product(f"{layer}.self_attn.o_proj", heads)
             x, normed = self._skip_norm(out, x, f"{layer}.post_attention_layernorm")
@@ -86,8 +86,8 @@ class DecoderGraph:
             self.done()
         rows = self.weights.matrix(EMBEDDING if text.tied_head else HEAD)[self.output_ids]
         logits = self.head(graph, normed, "head", rows)
-        graph.node_to("Squeeze", [logits, graph.ints(1)], ["logits"])
-        graph.output("logits", FLOAT, ["batch", len(self.output_ids)])
+        graph.node_to("Identity", [logits], ["logits"])
+        graph.output("logits", FLOAT, ["batch", "wanted", len(self.output_ids)])
         self.done()
 
     def _attention(self, i: int, x: str, places: list[str]) -> str:

@@ -9,11 +9,12 @@ import numpy as np
 
 from ark_asr.audio import LogMel
 from ark_asr.decoding.beam import beam
+from ark_asr.decoding.drafts import Drafted
 from ark_asr.decoding.guards import Guard, Loop, NoWords, TooManyTokens, Unsure
 from ark_asr.decoding.hotwords import HotWords
 from ark_asr.decoding.rules import Rule, SuppressIds
 from ark_asr.decoding.search import Cancelled, greedy, retrace
-from ark_asr.engines.base import AnyEngine, Ask, Engine, Reorders, Writer
+from ark_asr.engines.base import AnyEngine, Ask, Engine, Reorders, Verifies, Writer
 from ark_asr.errors import OptionError
 from ark_asr.models.tokenizer import TextCodec
 from ark_asr.pipeline.options import beam_width
@@ -131,6 +132,7 @@ class Listener:
         pieces: Sequence[Audio],
         *,
         said: Sequence[int] = (),
+        draft: Sequence[int] = (),
         cancelled: Cancelled | None = None,
     ) -> list[Heard]:
         """Understand pieces together; each result depends on its own piece alone.
@@ -138,6 +140,7 @@ class Listener:
         Args:
             pieces: Each short enough for the model.
             said: Ids with which every answer begins; they are not part of the hypotheses.
+            draft: Ids that may follow, of one piece; they change the time it takes, nothing else.
             cancelled: Asked before every token instead of the listener's own; see `greedy`.
         """
         if isinstance(self._engine, Writer):
@@ -148,7 +151,7 @@ class Listener:
         with self._watch.stage("encoder"):
             embeddings = self._engine.embed_audio(mels)
         with self._watch.stage("decoder"):
-            hypotheses = self.search(embeddings, said=said, cancelled=cancelled)
+            hypotheses = self.search(embeddings, said=said, draft=draft, cancelled=cancelled)
         return [Heard(*parts) for parts in zip(pieces, embeddings, hypotheses, strict=True)]
 
     @property
@@ -166,6 +169,7 @@ class Listener:
         embeddings: Sequence[FloatArray],
         *,
         said: Sequence[int] = (),
+        draft: Sequence[int] = (),
         bans: Sequence[Rule] = (),
         cancelled: Cancelled | None = None,
     ) -> list[Hypothesis]:
@@ -174,6 +178,7 @@ class Listener:
         Args:
             embeddings: float32 ``[N_i, hidden]`` each.
             said: As for `hear`.
+            draft: As for `hear`.
             bans: As for `greedy`.
             cancelled: As for `hear`.
         """
@@ -194,6 +199,8 @@ class Listener:
                 guards=self._guards,
                 cancelled=cancelled or self._cancelled,
             )
+        if draft and isinstance(engine, Verifies):
+            engine = Drafted(engine, list(draft))
         return greedy(
             engine,
             prompts,

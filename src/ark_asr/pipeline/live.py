@@ -172,7 +172,8 @@ class LiveSession:
         """An unfinished utterance: go on from what is settled."""
         began = self._clock()
         settled, listener = self._settling.tokens, self._scribe.listener
-        (heard,) = listener.hear([growing], said=settled if listener.goes_on else ())
+        said = settled if listener.goes_on else ()
+        (heard,) = listener.hear([growing], said=said, draft=self._settling.pending)
         tokens: Sequence[int] = heard.hypothesis.token_ids
         if not listener.goes_on:
             tokens = self._settling.behind(tokens)
@@ -193,12 +194,12 @@ class LiveSession:
         """Write an utterance down that will be over if nobody goes on."""
         slow = self._behind or self._cost > (1 - _HOPE) * self._options.pause
         if not slow and (self._ready is None or not _same_span(self._ready[0], growing)):
-            self._ready = growing, self._scribe.write([growing])
+            self._ready = growing, self._write(growing)
 
     def _final(self, clip: Audio) -> LiveEvent:
         """A finished utterance, over exactly its span."""
         ready, self._ready = self._ready, None
-        segments = ready[1] if ready and _same_span(ready[0], clip) else self._scribe.write([clip])
+        segments = ready[1] if ready and _same_span(ready[0], clip) else self._write(clip)
         event = self._event("final", clip.start, clip.end)
         self._utterance += 1
         self._settling = Settling(self._tokenizer.decode)
@@ -210,6 +211,11 @@ class LiveSession:
             confidence=_confidence(segments),
             segments=segments,
         )
+
+    def _write(self, clip: Audio) -> tuple[Segment, ...]:
+        """What the latest look found is most likely how it begins."""
+        draft = [*self._settling.tokens, *self._settling.pending]
+        return self._scribe.write([clip], draft=draft)
 
     def _event(
         self, kind: Literal["partial", "final", "silence"], start: float, end: float

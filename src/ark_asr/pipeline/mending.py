@@ -86,6 +86,7 @@ class Mender:
         pieces: Sequence[Audio],
         *,
         said: Sequence[int] = (),
+        draft: Sequence[int] = (),
         cancelled: Sequence[Callable[[], bool]] | None = None,
     ) -> list[list[Heard]]:
         """Understand pieces together.
@@ -93,12 +94,13 @@ class Mender:
         Args:
             pieces: Each short enough for the model.
             said: Ids with which every first answer begins.
+            draft: Ids that may follow in the first answer to one piece; see `Listener.hear`.
             cancelled: For each piece, whether nobody waits for it any more; see `greedy`.
 
         Returns:
             For each piece what became of it: itself, or the parts it was cut into.
         """
-        heard = self._once(pieces, said=said, cancelled=cancelled)
+        heard = self._once(pieces, said=said, draft=draft, cancelled=cancelled)
         asks: Sequence[Callable[[], bool] | None] = cancelled or [None for _ in heard]
         return [self._mend(one, gone) for one, gone in zip(heard, asks, strict=True)]
 
@@ -130,9 +132,10 @@ class Mender:
         pieces: Sequence[Audio],
         *,
         said: Sequence[int] = (),
+        draft: Sequence[int] = (),
         cancelled: Cancelled | None = None,
     ) -> list[Heard]:
-        found = self._listener.hear(pieces, said=said, cancelled=cancelled)
+        found = self._listener.hear(pieces, said=said, draft=draft, cancelled=cancelled)
         return [self._judged(heard) for heard in found]
 
     def _judged(self, heard: Heard) -> Heard:

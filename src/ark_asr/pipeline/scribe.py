@@ -55,9 +55,10 @@ class Scribe:
         )
         self._nbest = options.nbest
 
-    def write(self, pieces: Sequence[Audio]) -> tuple[Segment, ...]:
-        """One batch through the model, in order."""
-        return tuple(self.segment(heard) for parts in self.mender.hear(pieces) for heard in parts)
+    def write(self, pieces: Sequence[Audio], *, draft: Sequence[int] = ()) -> tuple[Segment, ...]:
+        """One batch through the model, in order; of one piece there may be a draft already."""
+        heard = self.mender.hear(pieces, draft=draft)
+        return tuple(self.segment(one) for parts in heard for one in parts)
 
     def segment(self, heard: Heard) -> Segment:
         """The transcript of one piece."""

@@ -25,11 +25,12 @@ class Settling:
 
     Attributes:
         tokens: Settled ids; the list only grows.
+        pending: What the latest look found behind them, ids.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
         self._decode = decode
-        self._previous: Sequence[int] = ()
+        self.pending: Sequence[int] = ()
         self.tokens: list[int] = []
 
     def behind(self, tokens: Sequence[int]) -> Sequence[int]:
@@ -43,14 +44,14 @@ class Settling:
     def look(self, tokens: Sequence[int]) -> None:
         """Take what a look found behind the settled tokens."""
         agreed = 0
-        for before, now in zip(self._previous, tokens, strict=False):
+        for before, now in zip(self.pending, tokens, strict=False):
             if before != now:
                 break
             agreed += 1
         ends = [i for i in self._word_ends(tokens) if i <= agreed]
         kept = ends[-1] if ends else 0
         self.tokens += tokens[:kept]
-        self._previous = tokens[kept:]
+        self.pending = tokens[kept:]
 
     def _word_ends(self, tokens: Sequence[int]) -> list[int]:
         """Counts of tokens after which a word is over, because another one begins."""
