@@ -36,7 +36,10 @@ def hello(root):
 
 def test_the_times_are_those_of_the_library():
     given = {option.name: option.default for option in get_command(app).commands["live"].params}
-    assert (given["step"], given["pause"]) == (LiveOptions().step, LiveOptions().pause)
+    times = {"step", "pause", "max_utterance", "lead", "threshold"}
+    assert {name: given[name] for name in times} == {
+        name: getattr(LiveOptions(), name) for name in times
+    }
 
 
 def test_a_recording_gives_a_line_per_utterance_and_appends_it(hello, tmp_path):
@@ -74,9 +77,45 @@ def test_json_has_every_event(hello):
     assert 0 < final["confidence"] <= 1
 
 
+def finals(result):
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    return [event for event in events if event["kind"] == "final"]
+
+
+def test_finished_words_have_times_on_request(hello):
+    (final,) = finals(run(hello, "--json", "--words"))
+    (segment,) = final["segments"]
+    assert [word["text"] for word in segment["words"]] == final["settled"].split()
+    assert final["start"] <= segment["words"][0]["start"] < segment["words"][-1]["end"]
+    assert finals(run(hello, "--json"))[0]["segments"][0]["words"] == []
+
+
+def test_hot_words_are_heard_live(hello):
+    usual = run(hello).stdout
+    assert "kink" not in usual
+    assert "kink" in run(hello, "--hotwords", "kink :50").stdout
+    assert "kink" in run(hello, "--hotwords", "kink", "--hotword-boost", "25").stdout
+
+
+def test_how_utterances_are_found(hello):
+    def spans(*options):
+        return [(event["start"], event["end"]) for event in finals(run(hello, "--json", *options))]
+
+    ((start, end),) = spans()
+    assert len(spans("--max-utterance", "1")) > 1
+    assert spans("--lead", "0") > [(start, end)]
+    assert spans("--threshold", "0.999") != [(start, end)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
+        (["--words", "-"], "--words needs --json"),
+        (["--hotword-boost", "2", "-"], "--hotword-boost needs --hotwords"),
+        (["--hotwords", "names.txt", "-"], "names.txt: no such file of hot words"),
+        (["--hotwords", "a :b", "-"], "'a :b' is not a word and"),
+        (["--max-utterance", "0.5", "-"], "max_utterance is 0.5 s; it must be at least 1 s"),
+        (["--threshold", "1.5", "-"], "threshold is 1.5; it is a probability"),
         (["nothing.wav"], "nothing.wav: no such file"),
         (["https://h/a.ogg"], "pipe it: curl -s https://h/a.ogg | ark-asr transcribe -"),
         (["--begin", "3", "-"], "--begin is for recordings"),

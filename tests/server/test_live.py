@@ -40,9 +40,11 @@ def url(served, path="/live"):
     return f"ws://127.0.0.1:{served.port}{path}"
 
 
-def captions(served, data, *, path="/live", size=3201):
+def captions(served, data, *, path="/live", size=3201, first=()):
     """All events of some samples, sent in pieces that split samples in two."""
     with connect(url(served, path)) as socket:
+        for message in first:
+            socket.send(message)
         for first in range(0, len(data), size):
             socket.send(data[first : first + size])
         socket.send('{"type": "end"}')
@@ -79,7 +81,58 @@ def test_bad_settings_close_with_the_reason(served, path, reason):
         socket.recv(timeout=PATIENCE)
 
 
-@pytest.mark.parametrize("text", ["hello", "[" * 60_000])
+def test_how_utterances_are_found(served, pcm):
+    usual = finals(captions(served, pcm))
+    assert len(finals(captions(served, pcm, path="/live?max_utterance=1"))) > len(usual)
+    (first, *_) = captions(served, pcm, path="/live?lead=0&threshold=0.9")
+    assert first["start"] > captions(served, pcm)[0]["start"]
+
+
+HOT = '{"type": "hotwords", "hotwords": "kink :50, "}'
+
+
+def test_hot_words_come_before_the_sound(served, pcm):
+    assert "kink" not in " ".join(finals(captions(served, pcm)))
+    assert "kink" in " ".join(finals(captions(served, pcm, first=[HOT])))
+    with connect(url(served)) as socket:
+        socket.send(pcm[:3200])
+        socket.send(HOT)
+        with pytest.raises(ConnectionClosedError, match="before the first sound"):
+            list(iter(lambda: socket.recv(timeout=PATIENCE), None))
+
+
+def test_what_is_no_hot_word_closes_with_the_reason(served):
+    with connect(url(served)) as socket:
+        socket.send('{"type": "hotwords", "hotwords": "kink :no"}')
+        with pytest.raises(ConnectionClosedError, match="'kink :no' is not a word and"):
+            socket.recv(timeout=PATIENCE)
+
+
+def test_keywords_of_a_realtime_session_are_hot_words(client, pcm):
+    with client.realtime.connect(model="ark-mini") as connection:
+        connection.recv()
+        input_ = {
+            "format": {"type": "audio/pcm", "rate": 16000},
+            "transcription": {"keywords": ["woods :50"]},
+        }
+        connection.session.update(session={"type": "transcription", "audio": {"input": input_}})
+        assert connection.recv().session.audio.input.transcription.keywords == ["woods :50"]
+        append(connection, pcm)
+        connection.input_audio_buffer.commit()
+        done = until(connection, "conversation.item.input_audio_transcription.completed")
+    assert "woods" in done[-1].transcript
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello",
+        "[" * 60_000,
+        '{"type": "end", "when": 1}',
+        '{"type": "hotwords", "hotwords": ["a"]}',
+        "[1]",
+    ],
+)
 def test_other_text_closes_with_the_reason(served, text):
     with connect(url(served)) as socket:
         socket.send(text)
@@ -356,6 +409,8 @@ def test_the_numbers_of_voice_activity_are_honoured(client, recognizer, pcm):
         ({"turn_detection": {"type": "server_vad", "create_response": True}}, "create_response"),
         ({"turn_detection": {"type": "semantic_vad"}}, "server_vad"),
         ({"transcription": {"model": "ark-mini", "prompt": "x"}}, "prompt"),
+        ({"transcription": {"keywords": "kink"}}, "transcription.keywords"),
+        ({"transcription": {"keywords": ["kink :no"]}}, "'kink :no' is not a word and"),
         ({"transcription": {"model": "gpt-9"}}, "gpt-9"),
         ({"noise_reduction": {"type": "near_field"}}, "noise_reduction"),
         ({"format": {"type": "audio/pcmu"}}, "audio/pcm"),

@@ -14,6 +14,7 @@ import typer
 
 from ark_asr.cli.outcome import outcome, say
 from ark_asr.cli.quiet import drivers_quiet
+from ark_asr.cli.searching import HotwordBoost, Hotwords, search_options
 from ark_asr.cli.times import parse_time
 from ark_asr.cli.tracks import Track
 from ark_asr.errors import AudioError, OptionError
@@ -86,6 +87,21 @@ def live(
     pause: Annotated[
         float, typer.Option(metavar="S", help="Silence that ends an utterance.")
     ] = 0.3,
+    max_utterance: Annotated[
+        float, typer.Option(metavar="S", help="Longer speech is cut in its longest short pause.")
+    ] = 10.0,
+    lead: Annotated[
+        float, typer.Option(metavar="S", help="Sound before an utterance that is heard with it.")
+    ] = 0.15,
+    threshold: Annotated[
+        float, typer.Option(metavar="P", help="Probability from which sound is taken for speech.")
+    ] = 0.5,
+    words: Annotated[
+        bool,
+        typer.Option("--words", help="With --json: time and confidence of each finished word."),
+    ] = False,
+    hotwords: Hotwords = None,
+    hotword_boost: HotwordBoost = None,
 ) -> None:
     """Caption sound as it comes in; Ctrl-C ends.
 
@@ -95,20 +111,36 @@ def live(
     with outcome(), ExitStack() as stack:
         from ark_asr.cli.captions import captions_for
         from ark_asr.pipeline import Microphone, Recognizer
-        from ark_asr.types import LiveOptions
+        from ark_asr.pipeline.live import check_live_options
+        from ark_asr.pipeline.options import check_options
+        from ark_asr.types import LiveOptions, TranscribeOptions
 
         if list_devices:
             typer.echo("\n".join(Microphone.devices()) or "no microphone is known to the system")
             return
         if input_ is not None and named is not None:
             raise OptionError("INPUT and --input say the same; leave one of them out")
+        if words and not json:
+            raise OptionError("--words needs --json: nothing else can hold times")
         input_ = named if input_ is None else input_
+        times = LiveOptions(
+            step=step, pause=pause, max_utterance=max_utterance, lead=lead, threshold=threshold
+        )
+        check_live_options(times)
+        options = search_options(
+            TranscribeOptions(words=words),
+            beam_size=None,
+            hotwords=hotwords,
+            hotword_boost=hotword_boost,
+            instruction=None,
+        )
+        check_options(options)
         blocks, as_heard = _source(
             input_, realtime, rate, stack, device=device, begin=begin, track=track
         )
         file = None if output is None else stack.enter_context(_appending(output))
         recognizer = stack.enter_context(Recognizer.load(model, engine=engine, threads=threads))
-        session = recognizer.live(LiveOptions(step=step, pause=pause))
+        session = recognizer.live(times, options)
         captions = stack.enter_context(captions_for(json=json, file=file))
         _run(session, blocks, captions, as_heard=as_heard)
 

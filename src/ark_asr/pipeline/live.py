@@ -33,6 +33,7 @@ from ark_asr.types import Audio, FloatArray, LiveEvent, LiveOptions, Segment, Tr
 
 # Words at the edge of an utterance need some room; half the pause keeps utterances apart.
 _PAD = 0.15
+_SHORTEST = 1.0  # an utterance that is cut, as a clip of a recording
 # A captioned utterance is cut near its end, so that words settle in the order of time.
 _SEARCH = 4.0
 # After this part of the pause that ends an utterance it is written down, in the hope that nobody
@@ -260,8 +261,9 @@ def check_live_options(options: LiveOptions) -> None:
         if name in _PARTS:
             raise OptionError(f"{name} is {value!r}; it is a {_PARTS[name]}, {least}, at most 1")
         raise OptionError(f"{name} is {value!r}; it must be a number of seconds, {least}")
-    if options.pause < 2 * _PAD:
-        raise OptionError(f"pause is {options.pause} s; it must be at least {2 * _PAD:g} s")
+    for name, shortest in (("pause", 2 * _PAD), ("max_utterance", _SHORTEST)):
+        if (value := getattr(options, name)) < shortest:
+            raise OptionError(f"{name} is {value} s; it must be at least {shortest:g} s")
     _cutting(options)
 
 

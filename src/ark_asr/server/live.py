@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from fastapi import APIRouter
@@ -19,6 +20,7 @@ from ark_asr.types import LiveOptions
 from ark_asr.writers.events import event_record
 
 _T = TypeVar("_T", int, float)
+_TIMES = ("step", "pause", "max_utterance", "lead", "threshold")
 NORMAL, POLICY, FAILED, TRY_LATER = 1000, 1008, 1011, 1013
 
 
@@ -28,7 +30,10 @@ def router(service: Service) -> APIRouter:
 
     @routes.websocket("/live")
     async def live(socket: WebSocket) -> None:
-        """Binary messages are 16-bit little-endian mono samples; ``{"type": "end"}`` ends."""
+        """Binary messages are 16-bit little-endian mono samples; ``{"type": "end"}`` ends.
+
+        Before them there may be ``{"type": "hotwords", "hotwords": "Čapek, Linnet"}``.
+        """
         try:
             await accept(socket, "live")
             with await _stream(socket, service) as stream:
@@ -49,13 +54,11 @@ async def accept(socket: WebSocket, protocol: str) -> None:
 
 async def _stream(socket: WebSocket, service: Service) -> Stream:
     for name in socket.query_params:
-        if name not in ("rate", "step", "pause", "model"):
+        if name not in ("rate", "model", *_TIMES):
             raise unsupported(name, "is not known here; leave it out")
     usual = LiveOptions()
-    options = LiveOptions(
-        step=_query(socket, "step", float, usual.step),
-        pause=_query(socket, "pause", float, usual.pause),
-    )
+    times = {name: _query(socket, name, float, getattr(usual, name)) for name in _TIMES}
+    options = replace(usual, **times)
     rate = _query(socket, "rate", int, SAMPLE_RATE)
     return Stream(service, await service.host.use(socket.query_params.get("model")), rate, options)
 
@@ -90,11 +93,16 @@ async def _listen(socket: WebSocket, stream: Stream) -> None:
             raise WebSocketDisconnect(message.get("code", NORMAL))
         if message.get("bytes") is not None:
             stream.feed(message["bytes"])
-        elif _is_end(message.get("text") or ""):
-            stream.finish()
-            return
-        else:
-            raise Problem(400, 'text messages: only {"type": "end"} is known')
+            continue
+        match _object(message.get("text") or ""):
+            case {"type": "end", **rest} if not rest:
+                stream.finish()
+                return
+            case {"type": "hotwords", "hotwords": str(words), **rest} if not rest:
+                stream.listen_for(words.split(","))
+            case _:
+                known = '{"type": "end"} and {"type": "hotwords", "hotwords": "..."}'
+                raise Problem(400, f"text messages: only {known} are known")
 
 
 async def _tell(socket: WebSocket, stream: Stream) -> None:
@@ -102,11 +110,11 @@ async def _tell(socket: WebSocket, stream: Stream) -> None:
         await socket.send_text(json.dumps(event_record(event), ensure_ascii=False))
 
 
-def _is_end(text: str) -> bool:
+def _object(text: str) -> object:
     try:
-        return bool(json.loads(text) == {"type": "end"})
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return False
+        return None
 
 
 async def close(socket: WebSocket, error: Exception) -> None:

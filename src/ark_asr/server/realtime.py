@@ -114,7 +114,9 @@ class _Conversation:
         if self._stream is None:
             loaded = await self._service.host.use(self._session.model)
             session = self._session
-            stream = Stream(self._service, loaded, session.rate, session.options)
+            stream = Stream(
+                self._service, loaded, session.rate, session.options, session.transcribe
+            )
             stream.__enter__()
             self._stream = stream
             self._telling = asyncio.create_task(self._tell(stream))

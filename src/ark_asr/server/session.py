@@ -9,8 +9,8 @@ from typing import Any
 from ark_asr.audio import CutOptions
 from ark_asr.server.host import Host
 from ark_asr.server.problems import Problem, invalid, unsupported
-from ark_asr.server.wanted import check_language
-from ark_asr.types import LiveOptions
+from ark_asr.server.wanted import check_language, listening_for
+from ark_asr.types import LiveOptions, TranscribeOptions
 
 _RATE = 24_000
 _USUAL = LiveOptions()
@@ -30,6 +30,7 @@ class Session:
         rate: Hz of its samples.
         turns: How utterances are found and ended; ``None``: a commit alone ends one.
         model: The name it asked for.
+        transcribe: How utterances are written down.
     """
 
     def __init__(self, host: Host, model: str) -> None:
@@ -39,6 +40,7 @@ class Session:
         self.turns: LiveOptions | None = _USUAL
         self.model = model
         self.language: str | None = None
+        self.transcribe = TranscribeOptions()
 
     @property
     def options(self) -> LiveOptions:
@@ -49,7 +51,12 @@ class Session:
 
     def record(self) -> dict[str, Any]:
         """As it stands in events."""
-        transcription = {"model": self.model, "language": self.language, "prompt": ""}
+        transcription = {
+            "model": self.model,
+            "language": self.language,
+            "prompt": "",
+            "keywords": list(self.transcribe.hotwords),
+        }
         turns = self.turns and {
             "type": "server_vad",
             "threshold": self.turns.threshold,
@@ -88,12 +95,13 @@ class Session:
         where = "session.audio.input"
         rate = self._rate(sound.pop("format", None))
         _nothing(f"{where}.noise_reduction", sound.pop("noise_reduction", None))
-        model, language = self._transcription(sound.pop("transcription", None))
+        model, language, transcribe = self._transcription(sound.pop("transcription", None))
         turns = self.turns
         if "turn_detection" in sound:  # what is left out stays as it is; null means something
             turns = self._turns(sound.pop("turn_detection"))
         _known(where, sound)
         self.rate, self.model, self.language, self.turns = rate, model, language, turns
+        self.transcribe = transcribe
 
     def _rate(self, value: object) -> int:
         if value is None:
@@ -108,7 +116,7 @@ class Session:
             raise invalid(f"{where}.rate", f"{rate!r}; it must be between 8,000 and 192,000 Hz")
         return rate
 
-    def _transcription(self, value: object) -> tuple[str, str | None]:
+    def _transcription(self, value: object) -> tuple[str, str | None, TranscribeOptions]:
         where = "session.audio.input.transcription"
         given = _object(where, value)
         model = given.pop("model", None) or self.model
@@ -118,10 +126,16 @@ class Session:
         if not isinstance(language, str | None):
             raise invalid(f"{where}.language", "it must be a code such as en")
         check_language(language, self._host.find(model).languages)
-        for name in ("prompt", "keywords", "delay", "languages"):
+        transcribe = self.transcribe
+        if "keywords" in given:
+            words = given.pop("keywords") or []
+            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+                raise invalid(f"{where}.keywords", "it must be a list of names and terms")
+            transcribe = listening_for(words, transcribe, f"{where}.keywords")
+        for name in ("prompt", "delay", "languages"):
             _nothing(f"{where}.{name}", given.pop(name, None))
         _known(where, given)
-        return model, language
+        return model, language, transcribe
 
     def _turns(self, value: object) -> LiveOptions | None:
         where = "session.audio.input.turn_detection"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -14,7 +14,8 @@ from ark_asr.pipeline import LiveSession
 from ark_asr.server.desk import Service
 from ark_asr.server.host import Loaded
 from ark_asr.server.problems import Problem, invalid
-from ark_asr.types import FloatArray, LiveEvent, LiveOptions
+from ark_asr.server.wanted import listening_for
+from ark_asr.types import FloatArray, LiveEvent, LiveOptions, TranscribeOptions
 
 # Longer looks would let other sessions wait; shorter ones cost more than they bring.
 _LOOK_SECONDS = 0.5
@@ -31,12 +32,20 @@ class Stream:
         loaded: The model; it is used until the end.
         rate: Hz of the samples, which are 16-bit little-endian mono.
         options: How to caption.
+        transcribe: How utterances are written down.
 
     Raises:
         Problem: 429: too many sessions; 400: no such rate.
     """
 
-    def __init__(self, service: Service, loaded: Loaded, rate: int, options: LiveOptions) -> None:
+    def __init__(
+        self,
+        service: Service,
+        loaded: Loaded,
+        rate: int,
+        options: LiveOptions,
+        transcribe: TranscribeOptions | None = None,
+    ) -> None:
         if not 8_000 <= rate <= 192_000:
             raise invalid("rate", f"{rate} Hz; it must be between 8,000 and 192,000")
         self._loaded = loaded
@@ -46,6 +55,7 @@ class Stream:
         self._most = service.settings.max_live
         self._idle = service.settings.live_idle
         self._options = options
+        self._transcribe = transcribe or TranscribeOptions()
         self._session: LiveSession | None = None
         self._resampler = (
             None
@@ -55,7 +65,7 @@ class Stream:
         self._half = b""
         self._waiting: list[FloatArray] = []
         self._more = asyncio.Event()
-        self._ended = False
+        self._begun = self._ended = False
 
     def __enter__(self) -> Self:
         if self._scheduler.live >= self._most:
@@ -74,6 +84,16 @@ class Stream:
         """Seconds of sound that wait."""
         return sum(map(len, self._waiting)) / SAMPLE_RATE
 
+    def listen_for(self, words: Sequence[str]) -> None:
+        """Hot words of the whole session.
+
+        Raises:
+            Problem: One is none, or there was sound before them.
+        """
+        if self._begun:
+            raise invalid("hotwords", "they come before the first sound")
+        self._transcribe = listening_for(words, self._transcribe, "hotwords")
+
     def feed(self, data: bytes) -> None:
         """More samples; a half one waits for its other byte.
 
@@ -82,6 +102,7 @@ class Stream:
         """
         if self._ended:
             raise self._idled()
+        self._begun = True
         if self.lag + len(data) / _BYTES / self._rate > _MOST_WAITING:
             message = f"more than {_MOST_WAITING:g} s of sound are waiting"
             raise Problem(429, message, None, "too_fast")
@@ -144,7 +165,7 @@ class Stream:
 
         def work() -> list[LiveEvent]:
             if self._session is None:
-                self._session = self._loaded.recognizer.live(self._options)
+                self._session = self._loaded.recognizer.live(self._options, self._transcribe)
             if samples is None:
                 return self._session.finish()
             return self._session.feed(samples, waiting=lag)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, cast, get_args
 
 from ark_asr.audio import CutOptions
@@ -143,18 +144,30 @@ def _asked(form: Form, host: Host, settings: Settings, *, words: bool) -> Asked:
             "names and terms go into hotwords",
         )
     check_language(form.get("language"), model.languages)
-    listed = (form.get("hotwords") or "").split(",")
+    listed = [*(form.get("hotwords") or "").split(","), *form.all("keywords")]
     options = TranscribeOptions(
         batch_size=settings.batch_size,
         max_new_tokens=positive(form, "max_new_tokens") or settings.max_new_tokens,
         words=words,
-        hotwords=tuple(filter(None, map(str.strip, [*listed, *form.all("keywords")]))),
     )
+    options = listening_for(listed, options, "hotwords")
+    return Asked(form.file, form.get("model"), options, cutting(form), flag(form, "allow_damage"))
+
+
+def listening_for(
+    words: Iterable[str], options: TranscribeOptions, param: str
+) -> TranscribeOptions:
+    """The options with hot words; all others have been checked.
+
+    Raises:
+        Problem: One is none; ``param`` is where they came from.
+    """
+    options = replace(options, hotwords=tuple(filter(None, map(str.strip, words))))
     try:
         check_options(options)
-    except OptionError as error:  # all other options have been checked
-        raise invalid("hotwords", str(error)) from None
-    return Asked(form.file, form.get("model"), options, cutting(form), flag(form, "allow_damage"))
+    except OptionError as error:
+        raise invalid(param, str(error)) from None
+    return options
 
 
 def _check_speakers(param: str, settings: Settings) -> None:

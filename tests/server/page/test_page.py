@@ -72,6 +72,17 @@ def test_captions_of_the_microphone_become_a_transcript(visit, served, ready, re
     assert seconds > 2
 
 
+def test_captions_listen_for_names(visit, served, ready):
+    page = visit(served)
+    ready(page)
+    page.click("#options > summary")
+    page.fill("#hotwords", "woods :50")
+    page.click("#record")
+    page.wait_for_selector("#said p >> text=woods")
+    page.click("#stop")
+    assert "woods" in opened_text(page)
+
+
 def test_captions_are_larger_on_request(visit, served, ready):
     page = visit(served)
     ready(page)

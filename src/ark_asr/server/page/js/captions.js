@@ -8,9 +8,11 @@ export class Captions {
   /**
    * `onEvent(event)` for each event; `onEnd(reason)` once, the reason null if all was said.
    */
-  constructor({rate, model, onEvent, onEnd}) {
+  constructor({rate, model, hotwords, onEvent, onEnd}) {
     const query = new URLSearchParams({rate, ...(model && {model})});
-    this.early = []; // what is said before the connection stands
+    // Names are sent as a message: addresses are written into logs.
+    const first = hotwords.trim() ? [JSON.stringify({type: "hotwords", hotwords})] : [];
+    this.early = first; // and what is said before the connection stands
     this.socket = socket(`live?${query}`, "live");
     this.socket.binaryType = "arraybuffer";
     this.socket.onopen = () => {

@@ -64,6 +64,7 @@ async function start() {
   now.captions = new Captions({
     rate: now.microphone.rate,
     model: preferences.model,
+    hotwords: preferences.hotwords,
     onEvent: (event) => caption(now, event),
     onEnd: (reason) => { lose(now, reason); now.onEnd(); },
   });

@@ -20,7 +20,7 @@ export const de = {
   microphone_usual: "Das übliche",
   microphone_note: "Die Namen sind nach der ersten Aufnahme bekannt.",
   hotwords: "Namen und Begriffe, auf die geachtet wird",
-  hotwords_note: "Durch Kommas getrennt; für Dateien, nicht für Live-Untertitel.",
+  hotwords_note: "Durch Kommas getrennt.",
   speakers: "Sprechende Personen in Dateien unterscheiden",
   keep: "Ergebnisse und Aufnahmen in diesem Browser behalten",
   recent: "Zuletzt",

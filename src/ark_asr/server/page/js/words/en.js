@@ -20,7 +20,7 @@ export const en = {
   microphone_usual: "The usual one",
   microphone_note: "Their names are known after the first recording.",
   hotwords: "Names and terms to listen for",
-  hotwords_note: "Separated by commas; for files, not for live captions.",
+  hotwords_note: "Separated by commas.",
   speakers: "Tell the speakers of a file apart",
   keep: "Keep results and recordings in this browser",
   recent: "Recent",

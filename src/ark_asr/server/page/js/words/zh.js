@@ -20,7 +20,7 @@ export const zh = {
   microphone_usual: "默认麦克风",
   microphone_note: "第一次录音后会显示麦克风的名称。",
   hotwords: "需要留意的人名和术语",
-  hotwords_note: "用英文逗号分隔；用于文件，不用于实时字幕。",
+  hotwords_note: "用英文逗号分隔。",
   speakers: "区分文件中的说话人",
   keep: "在此浏览器中保留结果和录音",
   recent: "最近",
