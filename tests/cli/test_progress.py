@@ -9,7 +9,7 @@ import pytest
 from ark_asr.batch.job import Tally
 from ark_asr.cli import batch_progress
 from ark_asr.cli import progress as module
-from ark_asr.cli.progress import ProgressLine, amount, clock, describe
+from ark_asr.cli.progress import ProgressLine, amount, clock, describe, rows_of
 from ark_asr.types import Progress
 
 
@@ -28,6 +28,15 @@ def test_clock(seconds, text):
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0.0 s"), (14.31, "14.3 s"), (5400, "1.50 h")])
 def test_amount(seconds, text):
     assert amount(seconds) == text
+
+
+def test_one_row_is_no_rows():
+    assert [rows_of(count) for count in (0, 1, 2, 2000)] == [
+        "0 rows",
+        "1 row",
+        "2 rows",
+        "2,000 rows",
+    ]
 
 
 def test_what_a_batch_has_done_in_one_line():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ark_asr.cli.outcome import outcome, say
-from ark_asr.cli.progress import amount
+from ark_asr.cli.progress import amount, rows_of
 from ark_asr.errors import OptionError, printable
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def manifest(
             raise OptionError(f"{folder}: no recording of this {name} collection can be read")
         count = write_manifest(output, built.records)
         left = f", {len(built.unreadable)} left out" if built.unreadable else ""
-        say(f"{output}: {count} rows of {name}{left}")
+        say(f"{output}: {rows_of(count)} of {name}{left}")
         if built.unreadable:
             raise typer.Exit(HAS_FINDINGS)
 
@@ -154,7 +154,7 @@ def check(
             if finding.kind not in (allow or ()):
                 kinds[finding.kind] += 1
                 typer.echo(printable(str(finding)))
-        say(f"{checked.rows} rows, {amount(checked.seconds)} of sound")
+        say(f"{rows_of(checked.rows)}, {amount(checked.seconds)} of sound")
         for encoding, rows in checked.encodings.most_common():
             say(f"{rows:>8} x {encoding}")
         for kind, count in kinds.most_common():
@@ -219,7 +219,7 @@ def split(
         for part, rows in divided.items():
             write_manifest(targets[part], rows)
             seconds = sum(seconds_of(row) or 0.0 for row in rows)
-            say(f"{targets[part]}: {len(rows)} rows, {amount(seconds)}")
+            say(f"{targets[part]}: {rows_of(len(rows))}, {amount(seconds)}")
 
 
 @app.command()
@@ -270,7 +270,7 @@ def mix(
             raise OptionError(f"{source}: no recording could be mixed")
         write_manifest(target, made)
         left = len(records) - len(made)
-        say(f"{target}: {len(made)} rows" + (f", {left} left out" if left else ""))
+        say(f"{target}: {rows_of(len(made))}" + (f", {left} left out" if left else ""))
         if left:
             raise typer.Exit(HAS_FINDINGS)
 

@@ -27,6 +27,11 @@ def amount(seconds: float) -> str:
     return f"{seconds / 3600:.2f} h" if seconds >= _HOURS_FROM else f"{seconds:.1f} s"
 
 
+def rows_of(count: int) -> str:
+    """``1 row``, ``2,000 rows``."""
+    return f"{count:,} row{'' if count == 1 else 's'}"
+
+
 def describe(progress: Progress) -> str:
     """Seconds done, total, speed and time left, as far as they are known."""
     parts = [clock(progress.done)]
