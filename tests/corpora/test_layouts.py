@@ -59,7 +59,7 @@ def test_what_cannot_be_read_is_left_out_and_said(data, tmp_path):
     rows, said = made(data, corpus, code=1)
     assert [row["audio"] for row in rows] == ["set/a.wav"]
     assert "left out: " in said
-    assert "1 rows of folder, 1 left out" in said
+    assert "1 row of folder, 1 left out" in said
     (corpus / "a.wav").unlink()
     result = data("manifest", corpus, "-o", tmp_path / "none.jsonl")
     assert (result.exit_code, (tmp_path / "none.jsonl").exists()) == (2, False)
