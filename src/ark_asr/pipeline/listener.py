@@ -140,7 +140,7 @@ class Listener:
         Args:
             pieces: Each short enough for the model.
             said: Ids with which every answer begins; they are not part of the hypotheses.
-            draft: Ids that may follow, of one piece; they change the time it takes, nothing else.
+            draft: Ids that may follow, of one piece; up to rounding they change the time only.
             cancelled: Asked before every token instead of the listener's own; see `greedy`.
         """
         if isinstance(self._engine, Writer):
