@@ -1,8 +1,10 @@
-"""Which clips, and which prompts, are worth computing together."""
+"""Which clips, and which prompts, are worth computing together, and the room that they need."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+
+from ark_asr.errors import OptionError
 
 # Rows are computed together as long as padding stays below this part of the work.
 _PADDING = 0.1
@@ -38,3 +40,20 @@ def prefill_groups(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
                 continue
         yield first, end
         first = end
+
+
+def room_for(lengths: Sequence[int], max_new_tokens: int, max_positions: int) -> int:
+    """Positions that each row of prompts of these lengths needs.
+
+    Raises:
+        OptionError: There is no prompt, an empty one, or the model has fewer.
+    """
+    if not lengths or not min(lengths):
+        raise OptionError("there is no prompt, or an empty one")
+    room = max(lengths) + max_new_tokens
+    if room > max_positions:
+        raise OptionError(
+            f"a prompt of {max(lengths)} and {max_new_tokens} new tokens need {room} "
+            f"positions; the model has {max_positions}"
+        )
+    return room

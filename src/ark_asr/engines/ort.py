@@ -19,7 +19,7 @@ from ark_asr.engines.attention import attention_to_audio, chosen_heads, teacher_
 from ark_asr.engines.base import CLOSED, DecoderState
 from ark_asr.engines.bound import BoundDecoder
 from ark_asr.engines.graph import ANY, Graph, running
-from ark_asr.engines.grouping import encoder_groups, prefill_groups
+from ark_asr.engines.grouping import encoder_groups, prefill_groups, room_for
 from ark_asr.errors import ModelFormatError, OptionError
 from ark_asr.models.calibration import Head
 from ark_asr.models.config import ModelConfig
@@ -137,7 +137,8 @@ class OnnxEngine:
             OptionError: A prompt and ``max_new_tokens`` need more than ``max_positions``.
         """
         lengths = [len(prompt.token_ids) for prompt in prompts]
-        state = OnnxState(self, len(prompts), self._need(lengths, max_new_tokens))
+        room = room_for(lengths, max_new_tokens, self.max_positions)
+        state = OnnxState(self, len(prompts), room)
         for first, end in prefill_groups(lengths):
             self._prefill(state, first, prompts[first:end], state.logits[first:end, None])
         state.positions[:] = lengths
@@ -153,7 +154,8 @@ class OnnxEngine:
         """
         read = [] if self._decoder.one_position else list(draft)
         asked = Prompt([*prompt.token_ids, *read], prompt.audio)
-        state = OnnxState(self, 1, self._need([len(prompt.token_ids)], max_new_tokens))
+        room = room_for([len(prompt.token_ids)], max_new_tokens, self.max_positions)
+        state = OnnxState(self, 1, room)
         logits: FloatArray = np.empty((1, 1 + len(read), len(self.output_ids)), np.float32)
         self._prefill(state, 0, [asked], logits)
         state.positions[:] = len(asked.token_ids)
@@ -239,18 +241,6 @@ class OnnxEngine:
     def close(self) -> None:
         """Give back memory and files."""
         self._encoder = self._decoder = self._table = CLOSED
-
-    def _need(self, lengths: Sequence[int], max_new_tokens: int) -> int:
-        """Positions that each row needs."""
-        if not lengths or not min(lengths):
-            raise OptionError("there is no prompt, or an empty one")
-        need = max(lengths) + max_new_tokens
-        if need > self.max_positions:
-            raise OptionError(
-                f"a prompt of {max(lengths)} and {max_new_tokens} new tokens need {need} "
-                f"positions; the model has {self.max_positions}"
-            )
-        return need
 
     def _prefill(
         self,

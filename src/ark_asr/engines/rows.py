@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ark_asr.engines.base import DecoderState
+from ark_asr.engines.grouping import room_for
 from ark_asr.errors import OptionError
 from ark_asr.types import FloatArray, IntArray, Prompt
 
@@ -66,14 +67,7 @@ class RowEngine(ABC, Generic[CacheT]):
             OptionError: A prompt and ``max_new_tokens`` need more than ``max_positions``.
         """
         lengths = [len(prompt.token_ids) for prompt in prompts]
-        if not lengths or not min(lengths):
-            raise OptionError("there is no prompt, or an empty one")
-        room = max(lengths) + max_new_tokens
-        if room > self.max_positions:
-            raise OptionError(
-                f"a prompt of {max(lengths)} and {max_new_tokens} new tokens need {room} "
-                f"positions; the model has {self.max_positions}"
-            )
+        room = room_for(lengths, max_new_tokens, self.max_positions)
         state = RowState(
             np.empty((len(prompts), len(self.output_ids)), np.float32),
             np.zeros(len(prompts), np.int64),

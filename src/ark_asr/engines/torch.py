@@ -12,6 +12,7 @@ import numpy as np
 
 from ark_asr.engines.attention import attention_to_audio, chosen_heads, teacher_forced
 from ark_asr.engines.base import CLOSED, DecoderState, check_threads
+from ark_asr.engines.grouping import room_for
 from ark_asr.errors import MissingExtraError, OptionError
 from ark_asr.models.calibration import Head
 from ark_asr.models.tokenizer import Tokenizer
@@ -137,12 +138,8 @@ class TorchEngine:
         self, prompts: Sequence[Prompt], max_new_tokens: int
     ) -> tuple[torch.Tensor, int, KeyValueCache]:
         """Hidden states of prompts, positions that their rows hold, and their keys and values."""
-        room = max(len(prompt.token_ids) for prompt in prompts) + max_new_tokens
-        if room > self.max_positions:
-            raise OptionError(
-                f"a prompt and {max_new_tokens} new tokens need {room} positions; "
-                f"the model has {self.max_positions}"
-            )
+        lengths = [len(prompt.token_ids) for prompt in prompts]
+        room = room_for(lengths, max_new_tokens, self.max_positions)
         ids = padded_ids([prompt.token_ids for prompt in prompts], self.config.pad_token_id)
         slots = max(len(prompt.audio) for prompt in prompts)
         audio = np.zeros((len(prompts), slots, self.config.decoder.hidden_size), np.float32)
