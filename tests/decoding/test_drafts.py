@@ -85,7 +85,7 @@ def test_a_true_draft_is_never_stepped_through():
     assert slow.steps == len(plain.token_ids) > 3
     for count in range(len(plain.token_ids) + 1):
         engine = Remembering()
-        assert search(Drafted(engine, list(plain.token_ids[:count]))) == [plain]
+        assert search(Drafted(engine, plain.token_ids[:count])) == [plain]
         assert engine.steps == slow.steps - count
 
 

@@ -18,7 +18,7 @@ from ark_asr.types import Audio, FloatArray
 
 # What a cut inside speech leaves over must be long enough to be heard.
 _LEAST_SECONDS = 0.25
-_LEAST_CLIP_SECONDS = 1.0
+LEAST_CLIP_SECONDS = 1.0
 _ENERGY_SECONDS = 0.01
 _SMOOTH_FRAMES = 10
 # A window that is surely speech counts as so much louder than its energy.
@@ -67,8 +67,8 @@ class ClipCutter:
         options: CutOptions | None = None,
         detector: Detector | None = None,
     ) -> None:
-        if not _LEAST_CLIP_SECONDS <= max_seconds < math.inf:
-            raise OptionError(f"clips of {max_seconds:g} s: at least {_LEAST_CLIP_SECONDS:g} s")
+        if not LEAST_CLIP_SECONDS <= max_seconds < math.inf:
+            raise OptionError(f"clips of {max_seconds:g} s: at least {LEAST_CLIP_SECONDS:g} s")
         self._options = options or CutOptions()
         self._max_seconds = max_seconds
         name = "pad" if self._options.lead is None else "lead"

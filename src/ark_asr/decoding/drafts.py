@@ -33,7 +33,7 @@ class DraftedState:
     """
 
     state: DecoderState
-    draft: Sequence[int]
+    draft: list[int]
     known: FloatArray
     prompt: int
     chosen: int = 0
@@ -63,7 +63,7 @@ class Drafted(Engine):
 
     def __init__(self, engine: Verifies, draft: Sequence[int]) -> None:
         self._engine = engine
-        self._draft = draft
+        self._draft = list(draft)
         self.output_ids = engine.output_ids
         self.max_positions = engine.max_positions
 

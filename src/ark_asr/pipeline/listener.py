@@ -200,7 +200,7 @@ class Listener:
                 cancelled=cancelled or self._cancelled,
             )
         if draft and isinstance(engine, Verifies):
-            engine = Drafted(engine, list(draft))
+            engine = Drafted(engine, draft)
         return greedy(
             engine,
             prompts,

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from ark_asr.audio import SAMPLE_RATE, WINDOW, ClipCutter, CutOptions, Detector
+from ark_asr.audio.clips import LEAST_CLIP_SECONDS
 from ark_asr.audio.feeds import audible, fault
 from ark_asr.decoding.text import clean
 from ark_asr.engines.base import AnyEngine
@@ -33,7 +34,6 @@ from ark_asr.types import Audio, FloatArray, LiveEvent, LiveOptions, Segment, Tr
 
 # Words at the edge of an utterance need some room; half the pause keeps utterances apart.
 _PAD = 0.15
-_SHORTEST = 1.0  # an utterance that is cut, as a clip of a recording
 # A captioned utterance is cut near its end, so that words settle in the order of time.
 _SEARCH = 4.0
 # After this part of the pause that ends an utterance it is written down, in the hope that nobody
@@ -261,7 +261,7 @@ def check_live_options(options: LiveOptions) -> None:
         if name in _PARTS:
             raise OptionError(f"{name} is {value!r}; it is a {_PARTS[name]}, {least}, at most 1")
         raise OptionError(f"{name} is {value!r}; it must be a number of seconds, {least}")
-    for name, shortest in (("pause", 2 * _PAD), ("max_utterance", _SHORTEST)):
+    for name, shortest in (("pause", 2 * _PAD), ("max_utterance", LEAST_CLIP_SECONDS)):
         if (value := getattr(options, name)) < shortest:
             raise OptionError(f"{name} is {value} s; it must be at least {shortest:g} s")
     _cutting(options)
