@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from typer.testing import CliRunner
@@ -66,6 +67,23 @@ def test_ctrl_c_outside_a_verb(monkeypatch):
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 130
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a child")
+@pytest.mark.parametrize("start", ["module", "script"])
+def test_ctrl_c_while_the_program_is_being_imported(root, tmp_path, start):
+    tmp_path.joinpath("typer.py").write_text(
+        "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    scripts = tomllib.loads((root / "pyproject.toml").read_text())["project"]["scripts"]
+    module, name = scripts["ark-asr"].split(":")
+    script = ["-c", f"from {module} import {name}; {name}()"]
+    done = subprocess.run(
+        [sys.executable, *(["-m", "ark_asr"] if start == "module" else script), "--version"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the shell of Windows cannot close a stream")
