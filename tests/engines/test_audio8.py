@@ -170,17 +170,21 @@ def test_a_border_of_text_ids_and_a_prefix(tiny):
     side = text_side(tiny)
     assert side.suppressed_ids.tolist() == [side.audio_id]
     assert side.prompt(1)[-2:] == side.encode("ab")
+    change(tiny, response_prefix=None)
+    assert text_side(tiny).prompt(1) == side.prompt(1)[:-2]
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"tokens": {"eos_token_ids": "x"}}, "eos_token_ids is x"),
+        ({"tokens": {"eos_token_ids": "x"}}, "eos_token_ids is 'x'"),
         ({"tokens": {"eos_token_ids": None}}, "eos_token_ids is None"),
         ({"tokens": {"pad_token_id": "x"}}, "pad_token_id"),
         ({"tokens": {"extra_block_token_ids": [1.5]}}, "extra_block_token_ids"),
         ({"tokens": {"asr_block_token_id_from": "no"}}, "asr_block_token_id_from"),
         ({"tokens": {"user_token": 7}}, "user_token is 7, expected str"),
+        ({"tokens": {"extra_block_token_ids": [10**30]}}, "extra_block_token_ids"),
+        ({"response_prefix": 7}, "response_prefix is 7, expected str"),
         ({"tokens": {"audio_token": "two words"}}, "two words is .* tokens, expected one"),
         ({"prompt_audio": {}}, "merge_factor is missing"),
         ({"prompt_audio": {"merge_factor": 0}}, "must be positive"),

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import ark_asr
 from ark_asr import cli
+from ark_asr.decoding.hotwords import HotWords
 from ark_asr.engines import load_engine
 from ark_asr.engines.speech_llm import SpeechLlmEngine
 from ark_asr.engines.torch import TorchEngine
@@ -154,7 +155,9 @@ def test_room_is_kept_and_not_more(engine):
         ({"model_type": "whisper"}, "model_type is 'whisper', expected 'speech-llm'"),
         ({"model_type": ...}, "model_type is None"),
         ({"trim_features": ...}, "trim_features is missing"),
-        ({"trim_features": 0}, "trim_features must be positive"),
+        ({"trim_features": 0}, "trim_features is 0, expected 1 to"),
+        ({"max_frames": 10**400}, "max_frames is 1000.*, expected 1 to"),
+        ({"hop_length": 10**400}, "hop_length is 1000.*, expected 1 to"),
         ({"max_frames": "3000"}, "max_frames is '3000', expected int"),
         ({"normalize_waveform": True}, "normalize_waveform is True, expected False"),
         ({"tokenizer_type": "sentencepiece"}, "tokenizer_type is 'sentencepiece'"),
@@ -164,6 +167,8 @@ def test_room_is_kept_and_not_more(engine):
         ({"prompt_suffix_ids": []}, "prompt_suffix_ids is empty"),
         ({"eos_token_ids": 7}, "eos_token_ids is 7, expected a list of ids"),
         ({"suppress_token_ids": [-1]}, "suppress_token_ids"),
+        ({"suppress_token_ids": [10**30]}, "suppress_token_ids"),
+        ({"eos_token_ids": [True]}, "eos_token_ids"),
         ({"text_start_token_id": "x"}, "text_start_token_id is 'x'"),
     ],
 )
@@ -174,11 +179,17 @@ def test_a_config_that_cannot_be_run(tiny, changes, said):
 
 
 def test_an_id_beyond_the_logits(tiny):
-    change(tiny, eos_token_ids=[10**9])
+    change(tiny, eos_token_ids=[10**6])
     engine = SpeechLlmEngine.load(tiny)
     prompt = Prompt(engine.tokenizer.prompt(0), np.empty((0, 64), np.float32))
-    with pytest.raises(ModelFormatError, match=r"logits for 290 ids, expected more than 10{9}"):
+    with pytest.raises(ModelFormatError, match=r"logits for 290 ids, expected more than 10{6}"):
         engine.start([prompt], 1)
+
+
+def test_something_can_be_remembered_of_its_text_side(engine):
+    """As of every other layout's: what hot words need is spelled out once for each model."""
+    assert {engine.tokenizer: 1}[engine.tokenizer] == 1
+    assert HotWords(["light"], 1.0, engine.tokenizer, engine.output_ids)
 
 
 def test_text_begins_behind_its_marker(tiny):
@@ -189,7 +200,8 @@ def test_text_begins_behind_its_marker(tiny):
 
 
 @pytest.mark.parametrize(
-    "vocabulary", [[], {}, {"a": "1"}, {"a": 1, "b": 1}, {"a": -1}, {"a": 1.5}, {"a": True}]
+    "vocabulary",
+    [[], {}, {"a": "1"}, {"a": 1, "b": 1}, {"a": -1}, {"a": 1.5}, {"a": True}, {"a": 10**30}],
 )
 def test_a_vocabulary_that_is_none(tiny, vocabulary):
     (tiny / "vocab.json").write_text(json.dumps(vocabulary))

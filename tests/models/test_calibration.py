@@ -81,11 +81,13 @@ def test_conversion_takes_the_calibration_along(package, tmp_path):
         ({"heads": []}, "pairs of layer and head"),
         ({"heads": [[1]]}, "pairs of layer and head"),
         ({"heads": ["ab"]}, "pairs of layer and head"),
+        ({"heads": [[float("inf"), 0]]}, "pairs of layer and head"),
         ({"confidence": [[0.5, 0.5]]}, "at least two ascending"),
         ({"confidence": [[0.5, 0.5], [0.6, 0.4]]}, "at least two ascending"),
         ({"confidence": [[0.5, 0.5], [0.6, 1.4]]}, "at least two ascending"),
         ({"confidence": [[0, 0], [float("nan"), 1]]}, "at least two ascending"),
         ({"confidence": [1, 2]}, "at least two ascending"),
+        ({"confidence": [[0, 0], [10**400, 1]]}, "at least two ascending"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path, change, message):

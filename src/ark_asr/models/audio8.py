@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer as RawTokenizer
 
 from ark_asr.errors import ModelFormatError
 from ark_asr.models.config import FeatureConfig, read_json, require
+from ark_asr.models.fields import id_list
 from ark_asr.models.tokenizer import (
     ASSISTANT,
     AUDIO,
@@ -90,11 +90,12 @@ class Audio8Config:
         words = {"user_token": USER, "bos_audio_token": BEGIN_OF_AUDIO, "audio_token": AUDIO,
                  "eos_audio_token": END_OF_AUDIO, "assistant_token": ASSISTANT}  # fmt: skip
         words = {key: tokens.get(key, usual) for key, usual in words.items()}
-        prefix = data.get("response_prefix", "")
-        require({**words, "response_prefix": prefix}, dict.fromkeys(words, str), where)
+        prefix = "" if data.get("response_prefix") is None else data["response_prefix"]
+        texts = {**words, "response_prefix": prefix}
+        require(texts, dict.fromkeys(texts, str), where)
         border = tokens.get("asr_block_token_id_from", -1)
         require({"asr_block_token_id_from": border}, {"asr_block_token_id_from": int}, where)
-        ends = _ids(tokens.get("eos_token_ids"), "eos_token_ids", where)
+        ends = id_list(tokens.get("eos_token_ids"), "eos_token_ids", where)
         # The reference ends at padding too.
         pad = [tokens["pad_token_id"]] if "pad_token_id" in tokens else []
         return cls(
@@ -104,8 +105,8 @@ class Audio8Config:
             audio=words["audio_token"],
             closing=words["eos_audio_token"],
             answer=words["assistant_token"] + prefix,
-            stop_ids=(*ends, *_ids(pad, "pad_token_id", where)),
-            blocked_ids=_ids(
+            stop_ids=(*ends, *id_list(pad, "pad_token_id", where)),
+            blocked_ids=id_list(
                 tokens.get("extra_block_token_ids", []), "extra_block_token_ids", where
             ),
             block_from=border if border >= 0 else None,
@@ -193,9 +194,3 @@ class Audio8Tokenizer:
         border = self.vocab_size if self.config.block_from is None else self.config.block_from
         blocked = {*self.config.blocked_ids, self.audio_id, *range(border, self.vocab_size)}
         return np.array(sorted(blocked - self.stop_ids), dtype=np.int64)
-
-
-def _ids(found: Any, key: str, where: str) -> tuple[int, ...]:  # noqa: ANN401 - from JSON
-    if not isinstance(found, list) or not all(type(id_) is int and id_ >= 0 for id_ in found):
-        raise ModelFormatError(f"{where}: {key} is {str(found)[:60]}, expected a list of ids")
-    return tuple(found)

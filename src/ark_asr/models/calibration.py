@@ -106,7 +106,7 @@ class Calibration:
 def _heads(data: list[Any], path: Path) -> tuple[Head, ...]:
     try:
         heads = tuple(Head(int(layer), int(head)) for layer, head in data)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         heads = ()
     if not heads:
         raise ModelFormatError(f"{path}: heads must be pairs of layer and head; calibrate again")
@@ -116,7 +116,7 @@ def _heads(data: list[Any], path: Path) -> tuple[Head, ...]:
 def _curve(data: list[Any], path: Path) -> Curve:
     try:
         points = np.array([(float(given), float(right)) for given, right in data])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         points = np.empty((0, 2))
     ascending = len(points) > 1 and (np.diff(points, axis=0) >= 0).all()
     if not ascending or points.min() < 0 or points.max() > 1:

@@ -17,6 +17,8 @@ from ark_asr.errors import ModelFormatError, ModelNotFoundError
 
 # A vocabulary of 300,000 words takes a tenth of this.
 _MAX_JSON = 64 << 20
+# Ids from here on are in no vocabulary, and above 63 bits in no array.
+_MAX_ID = 1 << 22
 
 
 def read_json(path: Path, *, unique: bool = False) -> dict[str, Any]:
@@ -120,6 +122,22 @@ def whole_numbers(
     if wrong:
         raise ModelFormatError(f"{where}: {'; '.join(wrong)}")
     return [found[key] for key in most]
+
+
+def id_list(found: object, key: str, where: str) -> tuple[int, ...]:
+    """Ids of a vocabulary.
+
+    Raises:
+        ModelFormatError: It is no list of them.
+    """
+    if not isinstance(found, list) or not all(map(is_id, found)):
+        raise ModelFormatError(f"{where}: {key} is {short(found)}, expected a list of ids")
+    return tuple(found)
+
+
+def is_id(value: object) -> bool:
+    """Whether a vocabulary can have such an id."""
+    return type(value) is int and 0 <= value < _MAX_ID
 
 
 def positive(value: object, key: str, where: str) -> float:

@@ -18,7 +18,8 @@ import numpy as np
 from tokenizers import Regex, decoders, pre_tokenizers
 
 from ark_asr.errors import ModelFormatError, OptionError
-from ark_asr.models.config import CONFIG_FILE, FeatureConfig, read_json, require
+from ark_asr.models.config import CONFIG_FILE, FeatureConfig, read_json
+from ark_asr.models.fields import id_list, is_id, whole_numbers
 from ark_asr.types import IntArray
 
 VOCABULARY_FILE = "vocab.json"
@@ -45,6 +46,12 @@ _ONLY = {
     "tokenizer_type": "byte-level",
     "normalize_waveform": False,
 }
+
+# The largest values that are taken, as in `ark_asr.models.config`.
+_LIMITS = {
+    "max_frames": 1 << 16, "hop_length": 1 << 14, "max_sequence_length": 1 << 24,
+    "trim_features": 1 << 16,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,28 +99,23 @@ class SpeechLlmConfig:
             if found != expected:
                 raise ModelFormatError(f"{where}: {key} is {found!r}, expected {expected!r}")
         defaults = {"max_frames": 3000, "hop_length": 160, "max_sequence_length": 512}
-        numbers = {**defaults, **{key: data[key] for key in defaults if key in data}}
-        numbers["trim_features"] = data.get("trim_features")
-        require(numbers, dict.fromkeys(numbers, int), where)
-        if wrong := [key for key, value in numbers.items() if value < 1]:
-            raise ModelFormatError(f"{where}: {', '.join(wrong)} must be positive")
+        frames, hop, answer, multiple = whole_numbers(data, _LIMITS, where, defaults)
         start = data.get("text_start_token_id")
-        if start is not None and (type(start) is not int or start < 0):
+        if start is not None and not is_id(start):
             raise ModelFormatError(f"{where}: text_start_token_id is {start!r}, expected an id")
-        hop = numbers["hop_length"]
         return cls(
-            features=FeatureConfig(hop_length=hop, clip_samples=numbers["max_frames"] * hop),
-            frame_multiple=numbers["trim_features"],
+            features=FeatureConfig(hop_length=hop, clip_samples=frames * hop),
+            frame_multiple=multiple,
             prefix_ids=_ids(data, "prompt_prefix_ids", where),
             suffix_ids=_ids(data, "prompt_suffix_ids", where),
             stop_ids=_ids(data, "eos_token_ids", where),
             suppressed_ids=_ids(data, "suppress_token_ids", where, optional=True),
             text_start_id=start,
-            max_new_tokens=numbers["max_sequence_length"],
+            max_new_tokens=answer,
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # so that something can be remembered of it
 class SpeechLlmTokenizer:
     """Ids to text, and the baked prompt.
 
@@ -136,7 +138,7 @@ class SpeechLlmTokenizer:
         config = SpeechLlmConfig.load(folder)
         path = Path(folder) / VOCABULARY_FILE
         data = read_json(path)
-        tokens = {id_: token for token, id_ in data.items() if type(id_) is int and id_ >= 0}
+        tokens = {id_: token for token, id_ in data.items() if is_id(id_)}
         if not tokens or len(tokens) != len(data):
             raise ModelFormatError(f"{path}: expected tokens with ids of their own, from 0 on")
         return cls(config, tokens)
@@ -208,9 +210,7 @@ class SpeechLlmTokenizer:
 def _ids(
     data: Mapping[str, Any], key: str, where: str, *, optional: bool = False
 ) -> tuple[int, ...]:
-    found = data.get(key, [] if optional else None)
-    if not isinstance(found, list) or not all(type(id_) is int and id_ >= 0 for id_ in found):
-        raise ModelFormatError(f"{where}: {key} is {str(found)[:60]}, expected a list of ids")
+    found = id_list(data.get(key, [] if optional else None), key, where)
     if not found and not optional:
         raise ModelFormatError(f"{where}: {key} is empty")
-    return tuple(found)
+    return found
