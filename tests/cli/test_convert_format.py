@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -92,6 +94,23 @@ def test_a_name_that_no_file_can_have_is_one_line(convert, tmp_path):
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == ("ark-asr: a\\x00b: no file can be named so; leave --output-dir out\n")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names of Windows are Unicode")
+def test_a_name_that_is_beyond_the_encoding_of_names_is_one_line(tmp_path):
+    path = write(tmp_path / "all.jsonl", *(replace(TALK, source=it) for it in ("Č.wav", "c")))
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-m", "ark_asr", "convert-format", path, "-f", "srt", "-o", out],
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "ark-asr: \\u010c.wav: no file can be named so where names are ascii; "
+        "set PYTHONUTF8=1, or leave --output-dir out\n"
+    )
+    assert not out.exists()
 
 
 def test_standard_input_and_output(convert):

@@ -223,6 +223,13 @@ def _check_files(outputs: Outputs, sources: Sequence[str], inputs: Sequence[str]
     for source in sources:  # those of a written transcript are whatever stands in it
         if "\0" in source:
             raise OptionError(f"{source}: no file can be named so; leave --output-dir out")
+        try:
+            os.fsencode(source)
+        except UnicodeEncodeError as error:
+            raise OptionError(
+                f"{source}: no file can be named so where names are {error.encoding}; set "
+                "PYTHONUTF8=1, or leave --output-dir out"
+            ) from None
     # Not Path.resolve(), which raises where links lead in a circle.
     kept = {_same(os.path.realpath(name)) for name in (*sources, *inputs) if name != STDIN}
     taken: dict[str, str] = {}
