@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import checkpoints
+from ark_asr.batch.manifests import _lines
 from ark_asr.cli import app
 from listener import STEP, read_jsonl, wav, words, write_jsonl
 
@@ -275,6 +276,18 @@ def test_a_cell_holds_the_text_of_hours(program, tmp_path):
     result = program("-i", tmp_path / "a.csv", "-o", tmp_path / "o")
     assert result.exit_code == 0, result.stderr
     assert [row["text"] for row in read_jsonl(tmp_path / "o")] == [text]
+    assert csv.field_size_limit() == before
+
+
+def test_long_cells_of_two_tables_that_are_read_at_once(tmp_path):
+    """What one has read first takes nothing from the other, nor from whoever called."""
+    before = csv.field_size_limit()
+    for name in ("first.csv", "second.csv"):
+        (tmp_path / name).write_text("audio,text\n" + f"5.wav,{'word ' * 60_000}\n" * 2)
+    first, second = (_lines(str(tmp_path / name)) for name in ("first.csv", "second.csv"))
+    assert [next(first)[0], next(second)[0]] == [2, 2]
+    assert csv.field_size_limit() == before
+    assert [len(list(first)), len(list(second))] == [1, 1]
     assert csv.field_size_limit() == before
 
 

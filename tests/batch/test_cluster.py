@@ -70,6 +70,7 @@ def test_a_worker_writes_whole_shards(plan, records, alone, tmp_path):
 
 def test_what_a_worker_cannot_do_is_told(plan, records, tmp_path):
     output = ShardFolder(f"{tmp_path}/o/", records, size=9, resume=False, overwrite=False)
+    output.close()
     (tmp_path / "o").rmdir()
     (tmp_path / "o").write_text("")
     worker = ShardWorker(plan)
@@ -112,6 +113,7 @@ def run(name, records, resume=False, **changes):
         "name": name, "rows": tally.rows, "failed": tally.failed, "fresh": tally.fresh,
         "seconds": tally.audio, "stopped": tally.stopped, "before": before, "said": said,
     }), flush=True)
+    shards.close()
 
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 once = folder / "killed"

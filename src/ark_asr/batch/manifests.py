@@ -11,7 +11,9 @@ from __future__ import annotations
 import csv
 import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from importlib import import_module
@@ -41,6 +43,7 @@ AUDIO_SUFFIXES = frozenset({
 _MOST_PROBLEMS = 100  # of a file that is something else altogether, nobody reads more
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 _LONGEST_CELL = (1 << 31) - 1  # more fits into no C long of Windows
+_ONE_LIMIT = threading.Lock()  # on cells, 128 KiB, of the whole process
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -210,20 +213,32 @@ def _cells(file: TextIO, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any
     Raises:
         csv.Error: It is none, or a cell could not be told from another one.
     """
-    before = csv.field_size_limit(_LONGEST_CELL)  # of the whole process, and 128 KiB otherwise
-    try:
-        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+    reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+    with _any_length():
         names = reader.fieldnames or ()
-        # Spreadsheets write columns without a name behind those with one.
-        if twice := next((name for name in names if name and names.count(name) > 1), None):
-            raise csv.Error(f"two columns are called {twice!r}")
-        for row in reader:
-            number = reader.line_num
-            if None in row:
-                raise csv.Error(f"line {number} has more cells than the head has names")
-            yield number, _typed(row)
-    finally:
-        csv.field_size_limit(before)
+    # Spreadsheets write columns without a name behind those with one.
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise csv.Error(f"two columns are called {twice!r}")
+    while True:
+        with _any_length():
+            row = next(reader, None)
+        if row is None:
+            return
+        number = reader.line_num
+        if None in row:
+            raise csv.Error(f"line {number} has more cells than the head has names")
+        yield number, _typed(row)
+
+
+@contextmanager
+def _any_length() -> Iterator[None]:
+    """One row may have cells of any length; then the limit is what it was, for everybody."""
+    with _ONE_LIMIT:
+        before = csv.field_size_limit(_LONGEST_CELL)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
 
 
 def _parquet(source: str) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from ark_asr.batch.locks import lock
 from ark_asr.batch.records import Record, parse_json
 from ark_asr.errors import OptionError
 
@@ -58,7 +59,7 @@ class RowFile:
         self._regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
         try:
             if self._regular:
-                self._lock()
+                lock(self._file.fileno(), self._name)
                 self._settle(records, resume=resume, overwrite=overwrite)
         except BaseException:
             self.close()
@@ -129,18 +130,6 @@ class RowFile:
         except OSError as error:
             raise OptionError(f"{path}: cannot be written ({error.strerror or error})") from None
         return file
-
-    def _lock(self) -> None:
-        try:
-            import fcntl
-        except ModuleNotFoundError:  # Windows
-            return
-        try:
-            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OptionError(f"{self._name}: another run is writing it") from None
-        except OSError:  # a file system without locks
-            return
 
     def _settle(self, records: Sequence[Record], *, resume: bool, overwrite: bool) -> None:
         """Bring the file to the end of its last whole row."""

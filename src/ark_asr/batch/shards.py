@@ -11,7 +11,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from types import TracebackType
+from typing import Self
 
+from ark_asr.batch.locks import FolderLock
 from ark_asr.batch.places import (
     exists,
     is_remote,
@@ -54,7 +57,7 @@ def is_sharded(target: str) -> bool:
 
 
 class ShardFolder:
-    """The shards of an output.
+    """The shards of an output; on this machine one process at a time.
 
     Args:
         target: A folder (its path ends in ``/``), which keeps the shards; or a file, that they
@@ -71,7 +74,8 @@ class ShardFolder:
 
     Raises:
         OptionError: It cannot be written, it has rows and neither ``resume`` nor ``overwrite`` was
-            asked for, or its rows are of another input or of shards of another size.
+            asked for, its rows are of another input or of shards of another size, or another
+            process writes it (in a folder of this machine).
     """
 
     def __init__(
@@ -97,9 +101,32 @@ class ShardFolder:
         self.missing = deque(self._shards)
         self._total = len(records)
         self.done = 0
-        self._settle(resume=resume, overwrite=overwrite)
-        if self.missing:
-            prepare_folder(self._folder)
+        self._lock = None if is_remote(self._folder) else FolderLock(self._folder)
+        try:
+            self._settle(resume=resume, overwrite=overwrite)
+            if self.missing:
+                prepare_folder(self._folder)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the output; a folder of parts that has none any more goes."""
+        if self._lock is not None:
+            self._lock.close()
+        if self._whole is not None:
+            remove_folder(self._folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     @property
     def todo(self) -> Sequence[Record]:
@@ -135,17 +162,23 @@ class ShardFolder:
         if self._whole is None:
             return
         paths = [shard.path for shard in self._shards]
-        join_whole(self._whole, paths)
-        self._remove(paths)
+        try:
+            join_whole(self._whole, paths)
+        except OptionError:
+            # Elsewhere nothing is locked, and another run may have been first.
+            if not self._is_joined(self._whole):
+                raise
+        remove(paths)
+        self.close()
 
     def _settle(self, *, resume: bool, overwrite: bool) -> None:
-        names = names_in(self._folder)
-        there = [name for name in names if name.startswith(_FIRST) and name.endswith(_LAST)]
+        there = self._names()
         whole = self._whole is not None and exists(self._whole)
         if overwrite:
-            self._remove([join(self._folder, name) for name in there])
-        elif resume and whole and self._whole and not there:
+            remove([join(self._folder, name) for name in there])
+        elif resume and whole and self._whole and (not there or self._is_joined(self._whole)):
             self._check_whole(self._whole)
+            remove([join(self._folder, name) for name in there])
         elif resume:
             self._check(there)
         elif there or whole:
@@ -153,6 +186,28 @@ class ShardFolder:
             raise OptionError(
                 f"{name}: has rows already; --resume goes on after them, --overwrite begins anew"
             )
+
+    def _names(self) -> list[str]:
+        """Names of the shards that are there."""
+        names = names_in(self._folder)
+        return [name for name in names if name.startswith(_FIRST) and name.endswith(_LAST)]
+
+    def _is_joined(self, whole: str) -> bool:
+        """Whether the file was made of all shards, of which some are still to be deleted.
+
+        They are deleted from the first on, so those are the last ones and the end of the file.
+        Others are of a run that is to replace the file.
+        """
+        there = self._names()
+        last = [shard.path for shard in self._shards[len(self._shards) - len(there) :]]
+        if not there or len(there) >= len(self._shards) or not exists(whole):
+            return False
+        if [join(self._folder, name) for name in there] != last:
+            return False
+        with open_read(whole) as file:
+            content = file.read()
+        left = b"".join(map(_read, last))
+        return content.count(b"\n") == self._total and content.endswith(left)
 
     def _check_whole(self, path: str) -> None:
         """The output of a run that came to its end."""
@@ -190,7 +245,7 @@ class ShardFolder:
         for number, (line, record) in enumerate(zip(lines, records, strict=True), 1):
             self.failed += has_error(line, number, record, path)
 
-    def _remove(self, paths: list[str]) -> None:
-        remove(paths)
-        if self._whole is not None:
-            remove_folder(self._folder)
+
+def _read(path: str) -> bytes:
+    with open_read(path) as file:
+        return file.read()

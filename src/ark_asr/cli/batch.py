@@ -267,7 +267,8 @@ def _open_rows(
 
     if sharded:
         size = SHARD_ROWS if shard_rows is None else shard_rows
-        yield ShardFolder(output, records, size=size, resume=resume, overwrite=overwrite)
+        with ShardFolder(output, records, size=size, resume=resume, overwrite=overwrite) as shards:
+            yield shards
         return
     if shard_rows is not None:
         raise OptionError("--shard-rows is for outputs of several files: a folder (DIR/), a place "
