@@ -1,7 +1,7 @@
 """How far live captions are behind, how well they hear, and what they cost, at the pace of speech.
 
     python benchmarks/live.py MANIFEST [--model NAME] [--minutes M] [--pause S] [--scripted]
-        [--no-drafts]
+        [--no-drafts] [--hotwords WORDS]
     python benchmarks/live.py MANIFEST --words-only [--minutes M] [--pause S]
 
 Recordings of the manifest are joined with pauses of a second and fed as a microphone would give
@@ -36,6 +36,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from ark_asr import LiveEvent, LiveOptions, Recognizer, TranscribeOptions
 from ark_asr.audio import load_audio
+from ark_asr.decoding.hotwords import read_hot_words
 from ark_asr.engines import load_model
 from ark_asr.evaluation.schemes import get_scheme
 from ark_asr.models.store import resolve
@@ -46,6 +47,7 @@ RATE = 16_000
 PAUSE = 1.0
 BLOCK = 0.1
 TOKENS_PER_SECOND = 3.3
+SURE = 15.0  # nats between what is written and the next best
 WORDS = 200  # that many different ones are no loop
 
 
@@ -95,6 +97,12 @@ class Scripted:
     def rewind(self, state, position):
         return self._engine.rewind(state, position)
 
+    def select(self, state, rows):
+        asked, ends = state.asked[rows], state.ends[rows]
+        state = self._engine.select(state, rows)
+        state.asked, state.ends = asked, ends
+        return state
+
     def close(self) -> None:
         self._engine.close()
 
@@ -105,11 +113,10 @@ class Scripted:
         return state
 
     def _write(self, logits, state, positions):
-        logits[:] = -30.0
         ends = np.broadcast_to(state.ends, len(logits))
         for row, count in enumerate(positions - state.asked):
             column = self._end if count >= ends[row] else self._words[count % len(self._words)]
-            logits[row, column] = 0.0
+            logits[row, column] = logits[row].max() + SURE
 
 
 def joined(manifest: Path, seconds: float) -> tuple[np.ndarray, str]:
@@ -129,10 +136,15 @@ def joined(manifest: Path, seconds: float) -> tuple[np.ndarray, str]:
 
 
 def caption(
-    recognizer: Recognizer, sound: np.ndarray, live: LiveOptions, *, words: bool
+    recognizer: Recognizer,
+    sound: np.ndarray,
+    live: LiveOptions,
+    *,
+    words: bool,
+    hotwords: tuple[str, ...] = (),
 ) -> tuple[list[Seen], float]:
     """Events at the pace of speech, and the processor's seconds per second of sound."""
-    session = recognizer.live(live, TranscribeOptions(words=words))
+    session = recognizer.live(live, TranscribeOptions(words=words, hotwords=hotwords))
     step = round(BLOCK * RATE)
     blocks = [sound[first : first + step] for first in range(0, len(sound), step)]
     used, began, seen = time.process_time(), time.monotonic(), []
@@ -182,6 +194,7 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=LiveOptions().pause)
     parser.add_argument("--scripted", action="store_true")
     parser.add_argument("--no-drafts", action="store_true")
+    parser.add_argument("--hotwords", help="as of `ark-asr live`")
     parser.add_argument("--words-only", action="store_true")
     options = parser.parse_args()
     sound, reference = joined(options.manifest, options.minutes * 60)
@@ -200,7 +213,10 @@ def main() -> None:
         return
     with Recognizer(engine, tokenizer, folder.name) as recognizer:
         live = LiveOptions(pause=options.pause)
-        seen, share = caption(recognizer, sound, live, words=not options.scripted)
+        hotwords = read_hot_words(options.hotwords) if options.hotwords else ()
+        seen, share = caption(
+            recognizer, sound, live, words=not options.scripted, hotwords=hotwords
+        )
         offline = recognizer.transcribe(sound, source_rate=RATE).text
     partials = [one.event for one in seen if one.event.kind == "partial"]
     finals = [one.event for one in seen if one.event.kind == "final"]

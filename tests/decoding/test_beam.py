@@ -116,6 +116,23 @@ def test_clips_decoded_together_are_not_disturbed_by_each_other(seed, width):
         assert found == alone
 
 
+@settings(max_examples=60)
+@given(st.integers(0, 10_000), st.integers(2, 3000), st.integers(1, 12), st.booleans())
+def test_the_best_of_a_large_vocabulary_are_followed_equal_ones_in_their_own_order(
+    seed, columns, width, equal
+):
+    engine = MarkovEngine(range(columns), seed, spread=1.0)
+    logits = engine.logits_after((1,))
+    logits = np.round(logits) if equal else logits
+    engine.logits_after = lambda _: logits
+    stop = int(logits.argmin())
+    (found,) = search(engine, prompts(1), width=width, max_new_tokens=1, stop_ids={stop})
+    ranked = [*found.token_ids, *(id_ for other in found.alternatives for id_ in other.token_ids)]
+    best = [id_ for id_ in np.argsort(-logits, kind="stable") if id_ != stop]
+    assert ranked == best[: len(ranked)]
+    assert len(ranked) >= min(width, columns) - 1  # the end may be one of them
+
+
 def test_logprobs_and_stops_are_those_of_each_hypothesis():
     engine = MarkovEngine(seed=3)
     (found,) = search(engine, prompts(1), width=8, max_new_tokens=3)

@@ -189,6 +189,25 @@ def test_a_word_that_the_model_cannot_write_is_refused(tokenizer):
         HotWords(["art"], 1.0, tokenizer, few)
 
 
+def test_a_vocabulary_is_spelled_out_once(byte_checkpoint, monkeypatch):
+    tokenizer = Tokenizer.load(byte_checkpoint)
+    spelled = []
+
+    def decode(self, token_ids):
+        spelled.append(token_ids)
+        return str(self.raw.decode(list(token_ids), skip_special_tokens=False))
+
+    monkeypatch.setattr(Tokenizer, "decode", decode)
+    assert worth(hot(tokenizer, "ark"), tokenizer, "an ark") == 4
+    count = len(spelled)
+    assert count == len(output_ids(tokenizer))
+    assert worth(hot(tokenizer, "banana"), tokenizer, "a banana.") == 7
+    assert len(spelled) == count
+    few = np.array(sorted({*tokenizer.encode("ark A"), *tokenizer.stop_ids}))
+    HotWords(["ark"], 1.0, tokenizer, few)  # the columns of another head
+    assert len(spelled) == count + len(few)
+
+
 def test_a_list_and_a_file(tmp_path):
     assert read_hot_words("Ljubljana, fast Fourier transform ,Čapek :2,") == (
         "Ljubljana", "fast Fourier transform", "Čapek :2",

@@ -23,6 +23,9 @@ from ark_asr.engines.base import Reorders
 from ark_asr.errors import ModelError, OptionError
 from ark_asr.types import FloatArray, Hypothesis, IntArray, Prompt, StopReason, Trouble
 
+# Values of which only the largest is looked at first; see `_largest`.
+_HEAP = 64
+
 
 @dataclass(frozen=True, slots=True)
 class _Beam:
@@ -299,5 +302,10 @@ def _log_softmax(logits: FloatArray) -> FloatArray:
 def _largest(scores: NDArray[np.float64], count: int) -> list[int]:
     """Flat places of the largest, largest first; equal ones in their own order."""
     flat = scores.ravel()
-    places = np.argpartition(flat, -count)[-count:] if count < len(flat) else np.arange(len(flat))
-    return [int(place) for place in places[np.lexsort((places, -flat[places]))]]
+    # As many heaps have such a largest value or a larger one; so no smaller value is among them.
+    heaps = len(flat) // _HEAP
+    tops = flat[: heaps * _HEAP].reshape(_HEAP, heaps).max(axis=0)
+    least = np.partition(tops, -count)[-count] if count < heaps else -np.inf
+    places = np.flatnonzero(flat >= least)
+    order = np.argsort(-flat[places], kind="stable")[:count]
+    return [int(place) for place in places[order]]

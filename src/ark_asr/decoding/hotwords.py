@@ -17,8 +17,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ark_asr.errors import OptionError
 from ark_asr.models.tokenizer import TextCodec
@@ -127,6 +129,21 @@ class Node:
         node.closed |= closed
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Edges:
+    """Which tokens lie at the edge of a word, bool ``[columns]`` each.
+
+    Attributes:
+        output_ids: Token id of each column.
+        end: They end a word that comes before them.
+        open: A word may follow them without a space.
+    """
+
+    output_ids: IntArray
+    end: NDArray[np.bool_]
+    open: NDArray[np.bool_]
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """How a hypothesis agrees with the hot words so far.
@@ -176,11 +193,8 @@ class HotWords:
     def __init__(
         self, words: Iterable[str], boost: float, tokenizer: TextCodec, output_ids: IntArray
     ) -> None:
-        texts = [tokenizer.decode([id_]) for id_ in output_ids.tolist()]
-        stops = np.isin(output_ids, list(tokenizer.stop_ids))
-        # What may follow a word that is over, and what a word may follow without a space.
-        self._ends_word = stops | np.array([_no_letter(text[:1]) for text in texts])
-        self._opens_word = np.array([_no_letter(text[-1:]) for text in texts])
+        edges = _edges(tokenizer, output_ids)
+        self._ends_word, self._opens_word = edges.end, edges.open
         self._after_word: dict[float, Node] = {}
         self._anywhere: dict[float, Node] = {}
         column_of = {id_: column for column, id_ in enumerate(output_ids.tolist())}
@@ -227,6 +241,23 @@ class HotWords:
 
     def _roots(self, match: Match) -> Iterable[Node]:
         return (self._anywhere if match.fresh else self._after_word).values()
+
+
+# To spell out a vocabulary of 150,000 takes a third of a second; every search needs it.
+_KNOWN: WeakKeyDictionary[TextCodec, _Edges] = WeakKeyDictionary()
+
+
+def _edges(tokenizer: TextCodec, output_ids: IntArray) -> _Edges:
+    """Those of a model, spelled out once."""
+    known = _KNOWN.get(tokenizer)
+    if known is None or not np.array_equal(known.output_ids, output_ids):
+        texts = [tokenizer.decode([id_]) for id_ in output_ids.tolist()]
+        sides = [text[:1] for text in texts], [text[-1:] for text in texts]
+        no_letter = {character: _no_letter(character) for side in sides for character in set(side)}
+        before, behind = (np.array([no_letter[character] for character in side]) for side in sides)
+        stops = np.isin(output_ids, list(tokenizer.stop_ids))
+        known = _KNOWN[tokenizer] = _Edges(output_ids, stops | before, behind)
+    return known
 
 
 def _forms(text: str) -> Iterator[str]:
