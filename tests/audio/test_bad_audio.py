@@ -280,15 +280,10 @@ def test_a_rate_for_what_names_its_own_is_refused(tmp_path, wav):
 
 
 @pytest.mark.parametrize(
-    ("container", "codec", "piped"),
-    [
-        ("mp4", "aac", True),
-        ("mp2", "mp2", False),
-        ("adts", "aac", False),
-        ("caf", "pcm_s16le", True),
-    ],
+    ("container", "codec"),
+    [("mp4", "aac"), ("mp2", "mp2"), ("adts", "aac"), ("caf", "pcm_s16le")],
 )
-def test_whatever_names_its_own_rate_is_known(container, codec, piped, tmp_path, encode, tone):
+def test_whatever_names_its_own_rate_is_known(container, codec, tmp_path, encode, tone):
     """It would be heard as noise, or the rate that was given be ignored."""
     data = encode(tone(16_000, 1.0), 16_000, container, codec)
     path = tmp_path / "a.raw"
@@ -296,12 +291,25 @@ def test_whatever_names_its_own_rate_is_known(container, codec, piped, tmp_path,
     for source in (data, io.BytesIO(data), path):
         assert "names its own rate" in refused(source, source_rate=8_000)
     assert load_audio(path).duration == pytest.approx(1.0, abs=0.1)
-    if piped:  # of a pipe only its very first bytes are looked at
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as end:
+        end.write(data[:10_000])
+    with os.fdopen(reader, "rb") as pipe:
+        assert "names its own rate" in refused(pipe, source_rate=8_000)
+
+
+def test_samples_that_begin_as_a_frame_does_are_heard_whole_from_a_pipe(encode, tone):
+    """The more that is looked at of them is neither lost nor waited for beyond the end."""
+    frame = encode(tone(16_000, 1.0), 16_000, "mp2", "mp2")[:4]
+    for count in (4, 2_000, 20_000):
+        samples = frame + bytes(range(1, 251)) * (count // 125)
         reader, writer = os.pipe()
         with os.fdopen(writer, "wb") as end:
-            end.write(data[:1000])
+            end.write(samples)
         with os.fdopen(reader, "rb") as pipe:
-            assert "names its own rate" in refused(pipe, source_rate=8_000)
+            heard = load_audio(pipe, source_rate=16_000).samples
+        wanted = np.frombuffer(samples, "<i2").astype(np.float32) / 32768
+        np.testing.assert_array_equal(heard, wanted)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")

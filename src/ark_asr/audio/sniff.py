@@ -41,6 +41,11 @@ def is_mp4(data: bytes) -> bool:
     return data[4:8] in _MP4_BOXES
 
 
+def may_be_mpeg(data: bytes) -> bool:
+    """Whether these begin as a frame of MPEG audio or ADTS does, which only more bytes can tell."""
+    return _frame_length(data[:6]) > 0
+
+
 def _is_mpeg(data: bytes) -> bool:
     at = found = 0
     while found < _FRAMES and (length := _frame_length(data[at : at + 6])):

@@ -28,7 +28,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from ark_asr.audio.sniff import describes_itself, is_mp4
+from ark_asr.audio.sniff import describes_itself, is_mp4, may_be_mpeg
 from ark_asr.errors import AudioError, AudioNotFoundError, printable
 from ark_asr.types import Audio
 
@@ -207,8 +207,13 @@ def _from_stream(file: BinaryIO, name: str, source_rate: int | None) -> Input:
     head = _read(file, name, _HEAD if seekable else _PIPE_HEAD)
     if not head:
         raise AudioError(f"{name}: is empty (0 bytes)")
-    if source_rate is not None and describes_itself(head):
-        raise AudioError(f"{name}: names its own rate; source_rate is for arrays and raw samples")
+    if source_rate is not None:
+        if not seekable and may_be_mpeg(head):  # of bare samples hardly any pipe begins so
+            head += _read(file, name, _HEAD - len(head))
+        if describes_itself(head):
+            raise AudioError(
+                f"{name}: names its own rate; source_rate is for arrays and raw samples"
+            )
     if seekable:
         file.seek(0)
         return Input(
