@@ -88,9 +88,13 @@ def test_more_tokens_than_speech_can_hold():
 
 
 def test_an_answer_without_words():
-    assert NoWords().check(Row([], stop="end")) == 0
-    assert NoWords().check(Row([])) is None
-    assert NoWords().check(Row([4], [-0.1], stop="end")) is None
+    guard = NoWords(lambda ids: "".join(" .ab好"[id_] for id_ in ids))
+    assert guard.check(Row([], stop="end")) == 0
+    assert guard.check(Row([])) is None
+    assert guard.check(Row([1, 0, 1], [-0.1] * 3, stop="end")) == 3
+    assert guard.check(Row([1, 0, 1], [-0.1] * 3)) is None
+    assert guard.check(Row([1, 2], [-0.1] * 2, stop="end")) is None
+    assert guard.check(Row([4], [-0.1], stop="end")) is None
 
 
 def test_words_that_the_model_does_not_believe():
@@ -118,7 +122,7 @@ def test_the_first_guard_that_speaks_is_believed():
 
 
 def test_a_row_that_ended_by_itself_says_so_also_with_a_reason():
-    found = search(TableEngine([one_hot(STOP)]), 1, guards=[NoWords()])
+    found = search(TableEngine([one_hot(STOP)]), 1, guards=[NoWords(lambda ids: "a" * len(ids))])
     assert (found[0].token_ids, found[0].stop, found[0].trouble) == ((), "end", "empty")
 
 

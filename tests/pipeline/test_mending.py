@@ -137,10 +137,28 @@ def test_no_words_where_someone_speaks_are_tried_with_silence_around(make, spoke
     assert engine.heard[1] == pytest.approx(engine.heard[0] + 0.6, abs=0.11)
 
 
+@pytest.mark.parametrize("dots", [".", "...", "。", "<|text|>", "♪ ♪"])
+def test_signs_alone_are_no_words(make, spoken, dots):
+    """The published models like to begin with a full stop, and sometimes say nothing behind it."""
+    recognizer, _ = make(dots, "hello")
+    (segment,) = recognizer.transcribe(spoken, WHOLE).segments
+    assert (segment.text, segment.flags) == ("hello", ("mended:empty", "retry:padded"))
+    unmended = replace(WHOLE, mend=False)
+    (segment,) = make(dots)[0].transcribe(spoken, unmended).segments
+    assert (segment.raw_text, segment.flags) == (dots, ("empty",))
+
+
+@pytest.mark.parametrize("word", ["5", "好", "ส", "a."])
+def test_one_letter_or_figure_is_a_word(make, spoken, word):
+    (segment,) = make(word)[0].transcribe(spoken, WHOLE).segments
+    assert (segment.text, segment.flags) == (word, ())
+
+
 def test_no_words_where_nobody_speaks_are_no_trouble(make):
-    recognizer, engine = make("")
-    assert told(run(recognizer)) == [("", ())]
-    assert len(engine.heard) == 1
+    for said in ("", "."):
+        recognizer, engine = make(said)
+        assert told(run(recognizer)) == [("", ())]
+        assert len(engine.heard) == 1
 
 
 def test_of_two_doubtful_answers_the_likelier_is_kept(make):

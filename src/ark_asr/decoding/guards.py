@@ -7,11 +7,15 @@ reason in its hypothesis; what to do about it is not the guard's business.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ark_asr.decoding.rules import is_periodic
+from ark_asr.decoding.text import clean
 from ark_asr.types import StopReason, Trouble
+
+# A longer answer is not spelled out to see whether there is a word in it.
+_MOST_SIGNS = 8
 
 
 class Row(Protocol):
@@ -103,13 +107,23 @@ class TooManyTokens:
 
 
 class NoWords:
-    """The model ends before it has said anything."""
+    """The model ends before it has said anything, punctuation aside.
+
+    Args:
+        decode: Text of ids.
+    """
 
     trouble: Trouble = "empty"
 
+    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+        self._decode = decode
+
     def check(self, row: Row) -> int | None:
         """See ``Guard``."""
-        return 0 if row.stop == "end" and not row.tokens else None
+        count = len(row.tokens)
+        if row.stop != "end" or count > _MOST_SIGNS:
+            return None
+        return None if any(map(str.isalnum, clean(self._decode(row.tokens)))) else count
 
 
 class Unsure:

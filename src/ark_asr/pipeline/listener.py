@@ -45,6 +45,7 @@ class Heard:
         padding: Seconds of silence that were added at either end of the piece.
         mended: The trouble of the first try, if this is a better one without any.
         retry: How this try differs from the first one.
+        said: Ids that the model was told it had answered already.
     """
 
     audio: Audio
@@ -53,6 +54,7 @@ class Heard:
     padding: float = 0.0
     mended: Trouble | None = None
     retry: Retry | None = None
+    said: tuple[int, ...] = ()
 
     @property
     def start(self) -> float:
@@ -108,7 +110,7 @@ class Listener:
         self._log_mel = LogMel(tokenizer.features)
         self._rules: list[Rule] = [SuppressIds(tokenizer.suppressed_ids, engine.output_ids)]
         self._most = TooManyTokens()
-        self._guards: list[Guard] = [NoWords(), Loop(), Unsure(_LEAST_LOGPROB)]
+        self._guards: list[Guard] = [NoWords(tokenizer.decode), Loop(), Unsure(_LEAST_LOGPROB)]
         if options.max_new_tokens is None:
             self._guards.append(self._most)
         if options.context and not self.goes_on:
@@ -152,7 +154,10 @@ class Listener:
             embeddings = self._engine.embed_audio(mels)
         with self._watch.stage("decoder"):
             hypotheses = self.search(embeddings, said=said, draft=draft, cancelled=cancelled)
-        return [Heard(*parts) for parts in zip(pieces, embeddings, hypotheses, strict=True)]
+        return [
+            Heard(*parts, said=tuple(said))
+            for parts in zip(pieces, embeddings, hypotheses, strict=True)
+        ]
 
     @property
     def goes_on(self) -> bool:
