@@ -8,7 +8,23 @@ from hypothesis import strategies as st
 from ark_asr.pipeline.settling import Settling
 
 # One token per piece, as a byte-pair vocabulary would have them.
-PIECES = ["the", " the", " ca", "t", " dog", "s", ",", " ", "你", "好", "。"]
+PIECES = [
+    "the",
+    " the",
+    " ca",
+    "t",
+    " dog",
+    "s",
+    ",",
+    " ",
+    "你",
+    "好",
+    "。",
+    "학교",
+    "에",
+    "서",
+    " 갔",
+]
 
 
 def decode(tokens):
@@ -55,6 +71,13 @@ def test_punctuation_goes_with_its_word():
 
 def test_without_spaces_every_character_can_settle():
     assert settled_after("你好。", "你好。") == "你好"
+
+
+def test_korean_has_spaces():
+    # The first look had not heard the end of the word.
+    assert settled_after("학교에", "학교에서") == ""
+    assert settled_after("학교에서", "학교에서 갔") == "학교에서"
+    assert settled_after("你학교", "你학교에") == "你"
 
 
 def test_what_contradicts_the_settled_words_is_not_shown():

@@ -68,8 +68,10 @@ class Settling:
 
 def _begins_word(last: str, first: str) -> bool:
     """Whether a word ends between two neighbouring characters."""
-    return first.isspace() or any(
-        # Chinese, Japanese: no spaces, and every character can be kept by itself.
-        character and unicodedata.east_asian_width(character) in "WF"
-        for character in (last, first)
-    )
+    return first.isspace() or _stands_alone(last) or _stands_alone(first)
+
+
+def _stands_alone(character: str) -> bool:
+    """Chinese, Japanese: no spaces, and each character can be kept by itself. Korean has spaces."""
+    wide = character and unicodedata.east_asian_width(character) in "WF"
+    return bool(wide) and not "가" <= character <= "힣"
