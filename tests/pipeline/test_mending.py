@@ -13,6 +13,9 @@ from ark_asr.engines.scripted import ScriptedEngine
 from ark_asr.models.tokenizer import Tokenizer
 from ark_asr.pipeline import Task
 from ark_asr.pipeline.drift import drift_from, script_of
+from ark_asr.pipeline.listener import Listener
+from ark_asr.pipeline.mending import Mender
+from ark_asr.pipeline.stopwatch import Stopwatch
 from ark_asr.types import FLAGS, Audio
 
 RATE = 16_000
@@ -127,6 +130,18 @@ def test_the_rule_makes_the_model_no_surer_of_what_it_says_instead(tokenizer):
     assert segment.text.startswith("aabaab")
     assert segment.flags == ("unsure", "retry:no-repeats")
     assert segment.confidence < 0.3
+
+
+def test_only_the_first_try_goes_on_from_what_was_said(tokenizer):
+    """Words are aligned behind what stood before them, so each try knows it."""
+    engine = Stubborn(tokenizer.config, [tokenizer.encode("a" * 30)] * 2)
+    (engine.other,) = tokenizer.encode("b")
+    listener = Listener(engine, tokenizer, WHOLE, Stopwatch(), lambda: False)
+    sound = [Audio(noise(1.9), RATE)]
+    ((first,),) = Mender(listener, 30, retry=False).hear(sound, said=tokenizer.encode("la"))
+    ((again,),) = Mender(listener, 30).hear(sound, said=tokenizer.encode("la"))
+    assert (first.retry, list(first.said)) == (None, tokenizer.encode("la"))
+    assert (again.retry, again.said) == ("no-repeats", ())
 
 
 def test_no_words_where_someone_speaks_are_tried_with_silence_around(make, spoken):

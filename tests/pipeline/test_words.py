@@ -174,8 +174,30 @@ def test_the_embedded_model_is_calibrated_and_times_its_own_words(root):
     assert len({word.confidence for word in segment.words}) > 1
 
 
-def test_joined_digits_are_found_where_they_are(speech):
-    """Eight digits of one speaker with gaps between them: half of the starts within 80 ms."""
+class Asked(ScriptedEngine):
+    """Knows what stood before the text that it aligned."""
+
+    def attend(self, prompts, token_ids, heads=None):
+        self.before = getattr(self, "before", []) + [prompt.token_ids for prompt in prompts]
+        return super().attend(prompts, token_ids, heads)
+
+
+def test_words_are_aligned_behind_the_text_that_they_go_on_from(make, tokenizer):
+    made = make("one two", "three four", engine=Asked)
+    options = replace(WORDS, context=3)
+    sound = noise(1.5 * tokenizer.features.clip_seconds)
+    segments = made.transcribe(sound, options, source_rate=RATE).segments
+    assert [segment.text for segment in segments] == ["one two", "three four"]
+    before = [ids[len(ids) - 3 :] for ids in made._engine.before]
+    assert before[0] != tokenizer.encode("two") == before[1]
+
+
+@pytest.mark.parametrize("given", [0, 4])
+def test_joined_digits_are_found_where_they_are(speech, given):
+    """Eight digits of one speaker with gaps between them: half of the starts within 80 ms.
+
+    So are those of the last four, if the answer goes on from the first four.
+    """
     rng = np.random.default_rng(4)
     digits = ["seven", "two", "nine", "one", "six", "three", "five", "eight"]
     names = {"one": 1, "two": 2, "three": 3, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
@@ -192,8 +214,10 @@ def test_joined_digits_are_found_where_they_are(speech):
     engine, tokenizer = load_model(folder, threads=1)
     listener = Listener(engine, tokenizer, TranscribeOptions(), Stopwatch(), lambda: False)
     (heard,) = listener.hear([audio])
-    ids = tuple(tokenizer.encode(" ".join(digits)))
-    told = Heard(audio, heard.embeddings, Hypothesis(ids, (0.0,) * len(ids), "end"))
+    said = tuple(tokenizer.encode(" ".join(digits[:given])))
+    ids = tuple(tokenizer.encode(" ".join(digits)))[len(said) :]
+    told = Heard(audio, heard.embeddings, Hypothesis(ids, (0.0,) * len(ids), "end"), said=said)
     words = timer(engine, tokenizer, Calibration.load(folder.path)).words(told)
-    errors = np.abs([word.start - start for word, start in zip(words, starts, strict=True)])
+    assert [word.text for word in words] == digits[given:]
+    errors = np.abs([word.start - start for word, start in zip(words, starts[given:], strict=True)])
     assert np.median(errors) < 0.08

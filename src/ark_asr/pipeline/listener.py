@@ -236,6 +236,11 @@ class Listener:
         questions = [cancelled] * len(asks) if callable(cancelled) else cancelled
         found = engine.write(asks, questions)
         return [
-            Heard(piece, np.empty((n, 0), np.float32), retrace(hypothesis, n, self._guards))
+            Heard(
+                piece,
+                np.empty((n, 0), np.float32),
+                retrace(hypothesis, n, self._guards),
+                said=tuple(said),
+            )
             for piece, n, hypothesis in zip(pieces, slots, found, strict=True)
         ]

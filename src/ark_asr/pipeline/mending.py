@@ -173,4 +173,4 @@ class Mender:
         (hypothesis,) = self._listener.search(
             [heard.embeddings], bans=[NoRepeats()], cancelled=gone
         )
-        yield self._judged(replace(heard, hypothesis=hypothesis))
+        yield self._judged(replace(heard, hypothesis=hypothesis, said=()))

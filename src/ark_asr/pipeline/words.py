@@ -95,7 +95,8 @@ class WordTimer:
     def _attention(self, engine: Aligner, heard: Heard) -> FloatArray:
         """Mean of the chosen heads, ``[tokens, slots]``."""
         asked = self._tokenizer.prompt(len(heard.embeddings), self._instruction)
-        prompt = Prompt(asked, heard.embeddings)
+        # With what came before: an answer that goes on from it may begin in the middle of the clip.
+        prompt = Prompt([*asked, *heard.said], heard.embeddings)
         (attention,) = engine.attend([prompt], [heard.hypothesis.token_ids], self._heads)
         if self._heads is None:
             score = follows(attention)
