@@ -97,6 +97,15 @@ def test_scripts_without_spaces_need_none(tokenizer):
     words = hot(tokenizer, "東京")
     assert worth(words, tokenizer, "私は東京都へ") == len("東京".encode())
     assert worth(words, tokenizer, "東") == 0
+    words = hot(tokenizer, "奈々")  # ends in a sign of repetition
+    assert worth(words, tokenizer, "私は奈々が") == len("奈々".encode())
+
+
+def test_korean_words_take_particles(tokenizer):
+    words = hot(tokenizer, "서울")
+    for text in ("서울", "나는 서울에서 왔다", "서울은", "서울."):
+        assert worth(words, tokenizer, text) >= len("서울".encode()), text
+    assert worth(words, tokenizer, "서운") == worth(words, tokenizer, "새서울") == 0
 
 
 @settings(max_examples=30)

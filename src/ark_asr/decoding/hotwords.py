@@ -30,7 +30,9 @@ _WEIGHT = re.compile(r"(?:\A|\s+):(\S*)\Z")
 # No log-probability lacks more, and none can be compared with more.
 _MOST = float(np.finfo(np.float32).max)
 # Scripts that put no space between words.
-_SPACELESS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+_SPACELESS = ("CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+# And one that puts none between a word and its particles.
+_JOINING = (*_SPACELESS, "HANGUL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Node:
         children: By column of the next token.
         boost: Worth of each token below the root.
         ends: A hot word ends here.
-        closed: It needs no sign that it is over: its script writes no spaces.
+        closed: It needs no sign that it is over: its script writes no spaces, or none there.
     """
 
     boost: float
@@ -204,12 +206,12 @@ class HotWords:
                 if -1 in columns:
                     raise OptionError(f"hot word {word.text!r}: the model cannot write it")
                 roots = [self._anywhere]
-                if form.startswith(" ") or _spaceless(form[0]):
+                if form.startswith(" ") or _is_of(_SPACELESS, form[0]):
                     roots.append(self._after_word)
                 for root in roots:
                     worth = min(boost * word.weight, _MOST)
                     node = root.setdefault(word.weight, Node(worth))
-                    node.add(columns, closed=_spaceless(form[-1]))
+                    node.add(columns, closed=_is_of(_JOINING, form[-1]))
 
     def bonuses(self, match: Match, logprobs: FloatArray) -> FloatArray:
         """`Match.bonus` after each possible next token.
@@ -273,5 +275,5 @@ def _no_letter(character: str) -> bool:
     return bool(character) and not character.isalnum() and character != "\N{REPLACEMENT CHARACTER}"
 
 
-def _spaceless(character: str) -> bool:
-    return unicodedata.name(character, "").startswith(_SPACELESS)
+def _is_of(scripts: tuple[str, ...], character: str) -> bool:
+    return unicodedata.name(character, "").startswith(scripts)
