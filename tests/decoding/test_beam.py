@@ -203,6 +203,14 @@ def test_what_makes_no_sense():
         search(engine, prompts(1))
 
 
+def test_logits_as_far_apart_as_numbers_can_be_are_no_warning():
+    engine = MarkovEngine()
+    far = np.full(len(engine.output_ids), -3e38, np.float32)
+    far[list(engine.output_ids).index(STOP)] = 3e38
+    engine.logits_after = lambda history: far
+    assert [best.stop for best in search(engine, prompts(1))] == ["end"]
+
+
 def test_the_engine_of_these_tests_has_the_seam():
     assert isinstance(MarkovEngine(), Reorders)
 

@@ -168,6 +168,13 @@ def test_logits_that_are_not_finite_are_an_error(bad):
         search(TableEngine([np.full((1, 10), bad)]), 1)
 
 
+def test_logits_as_far_apart_as_numbers_can_be_are_no_warning():
+    """Damaged weights make such: numpy would write to standard error by itself."""
+    far = np.full((1, 10), -3e38, np.float32)
+    far[:, STOP] = 3e38
+    assert [h.stop for h in search(TableEngine([far]), 1)] == ["end"]
+
+
 def test_forbidding_everything_is_an_error():
     engine = TableEngine([one_hot(3)])
     with pytest.raises(ModelError, match="not finite"):

@@ -290,11 +290,11 @@ def _log_softmax(logits: FloatArray) -> FloatArray:
         ModelError: They are not finite.
     """
     top = logits.max(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         shifted = logits - top
         total = np.exp(shifted).sum(axis=1, dtype=np.float64, keepdims=True)
     if not np.isfinite(total).all():
-        raise ModelError("the model's logits are not finite; try a package in fp32")
+        raise ModelError("the model's logits are not finite; its weights are damaged, or need fp32")
     logprobs: FloatArray = (shifted - np.log(total)).astype(np.float32)
     return logprobs
 

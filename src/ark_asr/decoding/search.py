@@ -110,7 +110,9 @@ def greedy(
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             if row.stop is None:
                 if not np.isfinite(logprob):
-                    raise ModelError("the model's logits are not finite; try a package in fp32")
+                    raise ModelError(
+                        "the model's logits are not finite; its weights are damaged, or need fp32"
+                    )
                 row.take(int(token), float(logprob), stop_ids)
                 row.heed(guards)
         if all(row.stop for row in rows):
@@ -193,7 +195,7 @@ def _best(
     """Ids ``[rows]`` of each row's largest ``allowed`` logit, and their log-probabilities."""
     columns, best = allowed.argmax(axis=1), allowed.max(axis=1)
     top = logits.max(axis=1)
-    with np.errstate(invalid="ignore"):  # the caller looks for what is not finite
+    with np.errstate(invalid="ignore", over="ignore"):  # the caller looks for what is not finite
         spread = np.exp(logits - top[:, None]).sum(axis=1, dtype=np.float64)
         logprobs = best - top - np.log(spread)
     return output_ids[columns], logprobs.astype(np.float32)
