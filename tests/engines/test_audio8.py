@@ -236,6 +236,25 @@ def test_tables_may_lie_beside_the_graphs(tiny):
     Audio8Engine.load(tiny).close()
 
 
+def test_a_link_out_of_the_bundle(tiny, tmp_path):
+    table, elsewhere = tiny / "weights" / "token_embedding.npy", tmp_path / "elsewhere"
+    table.rename(elsewhere)
+    table.symlink_to(elsewhere)
+    with pytest.raises(ModelFormatError, match=r"embedding\.npy: is a link out of its folder"):
+        resolve(tiny)
+    table.unlink()
+    elsewhere.rename(table)
+    (tiny / "weights").rename(elsewhere)
+    (tiny / "weights").symlink_to(elsewhere)
+    with pytest.raises(ModelFormatError, match=r"weights.*is a link out of its folder"):
+        resolve(tiny)
+    (tiny / "weights").unlink()
+    (tiny / "tables").mkdir()
+    elsewhere.rename(tiny / "tables" / "here")
+    (tiny / "weights").symlink_to("tables/here")  # it stays in the bundle
+    assert resolve(tiny).kind == "audio8"
+
+
 def test_int8_graphs_are_taken_first_and_both_of_a_kind(tiny):
     for path in list(tiny.glob("*.onnx")):
         shutil.copy(path, path.with_stem(f"{path.stem}_int8"))

@@ -6,6 +6,7 @@ To add a layout: its kind in `Kind`, one entry in `LAYOUTS`, and the opening of 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import filter as matching
 from pathlib import Path
@@ -29,12 +30,14 @@ class Layout:
         marks: Patterns of file names; one match makes a folder this layout. No other layout may
             have such a file.
         needs: Patterns that must all have a match too.
+        inside: A folder in it that may hold files of it too.
     """
 
     kind: Kind
     engine: Literal["onnx", "torch"]
     marks: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    inside: str | None = None
 
 
 LAYOUTS = (
@@ -63,6 +66,7 @@ LAYOUTS = (
         "onnx",
         marks=("lm_cache_decode*.onnx",),
         needs=("metadata.json", "tokenizer.json", "lm_cache_prefill*.onnx", "audio_hidden*.onnx"),
+        inside="weights",
     ),
 )  # fmt: skip
 
@@ -80,8 +84,7 @@ def layout_of(folder: Path) -> Layout:
             f"{folder}: " + ("not a folder" if folder.exists() else "not there")
         )
     files = [path for path in folder.iterdir() if path.is_file()]
-    for path in files:
-        _check_link(path)
+    _check_links(files, folder)
     names = [path.name for path in files]
 
     def has(pattern: str) -> bool:
@@ -96,15 +99,18 @@ def layout_of(folder: Path) -> Layout:
         raise ModelFormatError(f"{folder}: is {kinds} at once; give each model its own folder")
     if missing := [pattern for pattern in found[0].needs if not has(pattern)]:
         raise ModelFormatError(f"{folder}: is a {found[0].kind}, but has no {', '.join(missing)}")
+    if found[0].inside is not None:
+        _check_links((folder / found[0].inside).glob("*"), folder)
     return found[0]
 
 
-def _check_link(path: Path) -> None:
+def _check_links(paths: Iterable[Path], folder: Path) -> None:
     """A link may stay in its folder, or lead to where the hub's own cache keeps its files."""
-    folder = path.parent.resolve()
-    home = path.resolve().parent
-    if path.is_symlink() and home not in (folder, folder.parent.parent / "blobs"):
-        raise ModelFormatError(f"{path}: is a link out of its folder, to {home}; copy the file")
+    whole = folder.resolve()
+    for path in paths:
+        home = path.resolve().parent
+        if not home.is_relative_to(whole) and home != whole.parent.parent / "blobs":
+            raise ModelFormatError(f"{path}: is a link out of its folder, to {home}; copy the file")
 
 
 def engine_of(kind: Kind) -> Literal["onnx", "torch"]:
