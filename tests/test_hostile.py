@@ -128,6 +128,7 @@ CONFIGS = [
     ({"audio_token_id": 10**9}, "audio_token_id is 1000000000"),
     ({"audio_token_id": None}, "audio_token_id is missing"),
     ({"asr_block_token_id_from": "x"}, "asr_block_token_id_from is 'x'"),
+    ({"asr_block_token_id_from": True}, "asr_block_token_id_from is True"),
     ({"tie_word_embeddings": "no"}, "tie_word_embeddings is 'no', expected true or false"),
     ({"whisper_config": []}, "whisper_config is missing"),
     ({"model_type": "a\x1b[2J\n" * 1000}, "model_type is 'a"),

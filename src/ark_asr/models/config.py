@@ -221,9 +221,9 @@ class ModelConfig:
         if not audio:
             raise ModelFormatError(f"{where}: audio_token_id is missing")
         eos = ids(config, "eos_token_id") + ids(generation or {}, "eos_token_id")
-        # A negative one switches this rule off, as in the published scripts.
+        # A negative one is none, as in the published scripts.
         block_from = config.get("asr_block_token_id_from")
-        if not isinstance(block_from, int | None):
+        if block_from is not None and type(block_from) is not int:
             raise ModelFormatError(f"{where}: asr_block_token_id_from is {short(block_from)}")
         return cls(
             encoder=encoder,
