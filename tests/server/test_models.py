@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import numpy as np
 import pytest
 from websockets.sync.client import connect
@@ -13,6 +15,7 @@ from websockets.sync.client import connect
 from ark_asr.audio import load_audio
 from ark_asr.errors import ModelNotFoundError, OptionError
 from ark_asr.models.store import resolve
+from ark_asr.pipeline import Recognizer
 from ark_asr.server.app import create_app
 from ark_asr.server.jobs import runner
 from ark_asr.server.settings import Settings
@@ -123,6 +126,33 @@ def test_whatever_is_installed_and_idle_ones_go(twins, hello, monkeypatch):
         assert eventually(lambda: states(served)["twin"] == "unloaded")
         assert states(served)["ark-mini"] == "ready"
         assert ask(served, hello, "twin").status_code == 200
+
+
+def test_who_leaves_while_a_model_loads_keeps_no_place(twins, hello, monkeypatch):
+    """The load goes on, for those who stay and for the next one."""
+    go_on, load = threading.Event(), Recognizer.load
+
+    def waiting(*args, **options):
+        go_on.wait()
+        return load(*args, **options)
+
+    monkeypatch.setattr(Recognizer, "load", waiting)
+    with serving(wait=False, models=("ark-mini", str(twins / "twin"))) as served:
+        files = {"file": (hello.name, hello.read_bytes())}
+        try:
+            for path, name in (("/asr", "ark-mini"), ("/v1/audio/transcriptions", "twin")):
+                data = {} if path == "/asr" else {"model": name}
+                with pytest.raises(httpx.ReadTimeout):
+                    httpx.post(served.url + path, files=files, data=data, timeout=1)
+                assert eventually(lambda: served.scheduler.waiting == 0)
+                assert states(served)[name] == "loading"
+                go_on.set()
+                assert eventually(lambda name=name: states(served)[name] == "ready")
+                go_on.clear()
+                model = served.app.state.service.host.find(name)
+                assert (model.waiting, model.loaded.users) == (0, 0)
+        finally:
+            go_on.set()
 
 
 def test_one_that_cannot_be_loaded_is_told_and_tried_again(tmp_path, twins, hello):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -50,6 +50,24 @@ class Service:
             Problem: 429: there is none.
         """
         return self.host.scheduler.admit(client_of(request))
+
+    async def model(self, request: Request, stack: ExitStack, name: str | None = None) -> Loaded:
+        """A model, which the stack keeps loaded; the body has been read.
+
+        Args:
+            request: Whoever sent it may leave while the model is loaded.
+            stack: Left when the model is not needed any more.
+            name: As for `Host.use`.
+
+        Raises:
+            ClientLeftError: He has left.
+            Problem: As `Host.use`.
+        """
+
+        async def entered() -> Loaded:  # before anybody else could unload it
+            return stack.enter_context(await self.host.use(name))
+
+        return await unless_left(request, entered())
 
     def hear(self, ticket: Ticket, loaded: Loaded, asked: Asked, *, skip: int = 0) -> Work:
         """Begin to hear and understand an upload.

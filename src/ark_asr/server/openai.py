@@ -36,7 +36,7 @@ def router(service: Service) -> APIRouter:
                 request, settings.max_upload, settings.stall, longest=settings.timeout
             )
             want = wanted(form, host, settings)
-            loaded = stack.enter_context(await host.use(want.asked.model))
+            loaded = await service.model(request, stack, want.asked.model)
             work = service.hear(ticket, loaded, want.asked)
             if want.stream:
                 return Events(_parts(work, want), stack.pop_all())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,8 @@ def router(service: Service) -> APIRouter:
         began = time.perf_counter()
         if not is_form(request):
             raise UnprocessableError([_MISSING])
-        with service.admit(request) as ticket, await service.host.use() as loaded:
+        with ExitStack() as stack:
+            ticket = stack.enter_context(service.admit(request))
             form = await read_form(
                 request, settings.max_upload, settings.stall, longest=settings.timeout
             )
@@ -76,6 +78,7 @@ def router(service: Service) -> APIRouter:
             if form.file is None:
                 raise AssertionError
             asked = Asked(form.file, None, options, cutting=None, allow_damage=True)
+            loaded = await service.model(request, stack)
             work = service.hear(ticket, loaded, asked)
             answer = await unless_left(request, work.answer())
         sampling = {name: values[name] for name in ("max_new_tokens", *_NEUTRAL)}
