@@ -133,6 +133,16 @@ def test_rows_can_be_put_in_another_order(engine, real):
         np.testing.assert_allclose(state.logits, twins.logits, atol=1e-4)
 
 
+def test_a_row_that_is_taken_once_is_not_copied(engine, real):
+    """A row of the published size has 48 MiB, and a beam puts its rows in order at each step."""
+    state = engine.start(real.prompts[:2], 2)
+    first, second = state.caches
+    caches = engine.select(state, np.array([1, 0, 1])).caches
+    assert caches[0] is second
+    assert caches[1] is first
+    assert caches[2] is not second
+
+
 def test_positions_end_where_the_cache_ends(engine, real):
     assert engine.max_positions == 512
     length = len(real.prompts[0].token_ids)

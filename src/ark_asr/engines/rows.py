@@ -96,10 +96,16 @@ class RowEngine(ABC, Generic[CacheT]):
         return state
 
     def select(self, state: DecoderState, rows: IntArray) -> RowState:
-        """See ``Reorders``."""
+        """See ``Reorders``; who takes a row first takes it as it is, the others copies."""
         if not isinstance(state, RowState):
             raise TypeError("the state belongs to another engine")
-        caches = [None if (old := state.caches[row]) is None else self._copied(old) for row in rows]
+        caches: list[CacheT | None] = []
+        taken = set[int]()
+        for row in rows.tolist():
+            cache = state.caches[row]
+            again = cache is not None and row in taken
+            caches.append(self._copied(cache) if again else cache)
+            taken.add(row)
         return RowState(state.logits[rows], state.positions[rows], state.room, caches)
 
     def _feed(self, state: RowState, row: int, embeds: FloatArray) -> None:
