@@ -22,6 +22,7 @@ from ark_asr.decoding.words import spell, word_spans
         ("<|text|>. Hello,  world!<|im_end|>x", ["Hello,", "world!"]),
         ("well-known twenty-one 1,000.5 -5", ["well-known", "twenty-one", "1,000.5", "-5"]),
         ("你好，世界。", ["你", "好，", "世", "界。"]),  # noqa: RUF001
+        ("二〇〇八年々々", ["二", "〇", "〇", "八", "年", "々", "々"]),  # noqa: RUF001
         ("他说「你好」吗", ["他", "说", "「你", "好」", "吗"]),
         ("用Python写", ["用", "Python", "写"]),
         ("3月 A股", ["3", "月", "A", "股"]),

@@ -82,7 +82,7 @@ def test_from_recordings_to_numbers(test_set, model, tmp_path):
     assert (rates["empty_predictions"], rates["errors"]) == (1, 1)
     assert rates["wer_interval"]["low"] <= 0.7 <= rates["wer_interval"]["high"]
     assert found["by"]["speaker"]["a"]["wer"] == pytest.approx(2 / 7)
-    assert (found["scheme"], found["scheme_version"]) == ("basic", 3)
+    assert (found["scheme"], found["scheme_version"]) == ("basic", 4)
     assert found["model"]["name"] == "tiny"
     assert found["speed"]["audio_seconds"] == pytest.approx(22 * 0.05)
     assert found["speed"]["rtfx"] > 0
@@ -90,7 +90,7 @@ def test_from_recordings_to_numbers(test_set, model, tmp_path):
     table = result.stdout.splitlines()
     assert table[1].split()[:2] == ["all", "70.00"]
     assert table[2].split()[:2] == ["speaker=a", "28.57"]
-    assert "scheme basic 3" in result.stdout
+    assert "scheme basic 4" in result.stdout
 
 
 def test_the_hash_is_of_the_content(tmp_path):

@@ -92,6 +92,8 @@ def test_basic_against_an_edit_distance_by_the_book(reference, hypothesis):
         ("It\u2019s a dog's life, isn't it?", "it's a DOG'S life isn't it", Edits(), 6),
         ("'quoted' words", "quoted words", Edits(), 2),
         ("今日は２時です", "今日は2時だ", Edits(1, 1, 0), 7),
+        ("二〇〇八年 人々々", "二〇一八年 人々", Edits(1, 1, 0), 8),
+        ("𠮷𠮷野家 アㇰㇷ゚", "吉𠮷野家 アㇰㇷ゚", Edits(1, 0, 0), 8),
         ("나는 학교에 간다", "나는 학교 에 간다", Edits(1, 0, 1), 3),
         ("one two", "one three four", Edits(1, 0, 1), 2),
         ("one two", "", Edits(0, 2, 0), 2),

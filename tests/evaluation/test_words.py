@@ -182,7 +182,7 @@ def test_schemes_are_not_mixed():
     basic, english = (scored([("a b", "a c")] * 3, name) for name in ("basic", "english"))
     assert compare("x", basic, basic).wer.difference == 0
     for run in (lambda: compare("x", basic, english), lambda: rates([*basic, *english])):
-        with pytest.raises(OptionError, match=r"different schemes \(basic 3, english 3\)"):
+        with pytest.raises(OptionError, match=r"different schemes \(basic 4, english 4\)"):
             run()
 
 

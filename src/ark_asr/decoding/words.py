@@ -12,8 +12,8 @@ from ark_asr.decoding.text import kept
 # Scripts that write no spaces, where every character is a word of its own: Thai, Lao, Myanmar,
 # Khmer, kana, Han. Korean has spaces.
 _UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    "\uff66-\uff9f\U00020000-\U0003ffff"
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
 _OPENING = "(\\[{<«\u2018\u201c\u201e「『（《〈【〔"  # noqa: RUF001 - full-width ones are meant
 _ALONE = f"[{_OPENING}]*[{_UNSPACED}]"

@@ -59,7 +59,9 @@ _POINT = Spelling(grouping=",", decimal=".")
 _DOTS = Spelling(grouping=".", decimal=",")
 _SPACES = Spelling(grouping=" ", decimal=",")
 SPELLINGS: Mapping[str, Spelling] = {
-    "zh": Spelling(grouping=",", decimal=".", reads_figures=True),
+    "zh": Spelling(
+        grouping=",", decimal=".", letters=str.maketrans({"\u3007": "零"}), reads_figures=True
+    ),
     "en": _POINT,
     "de": Spelling(grouping=".", decimal=",", letters=str.maketrans({"ß": "ss"})),
     "ja": _POINT,

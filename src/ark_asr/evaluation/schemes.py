@@ -91,7 +91,7 @@ class BasicScheme:
     """
 
     name = "basic"
-    version = 3
+    version = 4
     language = ""
 
     def score(self, reference: str, hypothesis: str, language: str = "") -> RowScore:
@@ -108,7 +108,7 @@ class EnglishScheme:
     """
 
     name = "english"
-    version = 3
+    version = 4
     language = "en"
 
     def score(self, reference: str, hypothesis: str, language: str = "en") -> RowScore:  # noqa: ARG002

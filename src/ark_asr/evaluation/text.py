@@ -14,7 +14,10 @@ _PUBLISHED = str.maketrans("", "", _PUBLISHED_MARKS)
 _FULL_WIDTH = str.maketrans("０１２３４５６７８９％．－＋＝：／", "0123456789%.-+=:/")  # noqa: RUF001
 _CJK = re.compile("[\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]")
 # Written without spaces: every character counts as a word. Korean has spaces, so it is not here.
-_NO_SPACES = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_NO_SPACES = re.compile(
+    "[\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]"
+)
 _APOSTROPHES = str.maketrans("\u2019\u02bc\u2018`", "''''")
 # Unseen and unheard wherever they stand: soft hyphen, joiners, marks of direction, byte order mark,
 # variation selectors, tags. The zero-width space (U+200B) is none of them: it is put between words.
