@@ -444,6 +444,25 @@ def test_a_file_damaged_in_the_middle(container, codec, rate, second, encode, to
     assert loud[0] / 16_000 == pytest.approx(expected, abs=1.0 if container == "adts" else 0.15)
 
 
+@pytest.mark.parametrize(("container", "codec"), [("mp4", "alac"), ("matroska", "aac")])
+def test_a_start_that_is_damaged_is_no_later_start(container, codec, encode, tone):
+    sound = tone(16_000, 12.0, burst=9.0) + tone(16_000, 12.0) / 4
+    data = bytearray(encode(sound, 16_000, container, codec))
+    with av.open(io.BytesIO(data)) as file:
+        (stream,) = file.streams
+        for packet in file.demux(stream):
+            if packet.pts is not None and packet.pts * packet.time_base < 2:
+                at = data.index(bytes(packet), packet.pos)
+                data[at : at + packet.size] = bytes(37 * k % 256 for k in range(packet.size))
+    for begin in (0.0, 5.0):
+        with open_audio(bytes(data), begin=begin) as sound:
+            samples = np.concatenate([block.samples for block in sound])
+        loud = begin + np.flatnonzero(np.abs(samples) > 0.2) / 16_000
+        assert loud[0] == pytest.approx(9.0, abs=0.01)
+    with pytest.warns(AudioWarning, match=r"damaged at second 0\.0"):
+        load_audio(bytes(data))
+
+
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_wherever_an_mp3_is_damaged_later_times_stay_true(rate, encode, tone):
     # Zeros from within a frame's header on, within its sound, behind it: the decoder may find a

@@ -46,6 +46,9 @@ _LONGEST_GAP_SECONDS = 3600.0
 # Demuxers whose timestamps are exact to the sample after a seek. Others are decoded from the start:
 # Matroska rounds to 1 ms; AMR, ADTS and the like estimate where they are.
 _EXACT_SEEK = frozenset({"wav", "w64", "flac", "ogg", "mov", "mp3", "aiff", "au", "caf", "s16le"})
+# These tell the time from the place in the file and the bytes of a second that the header states,
+# which is a rounded or wrong number for all but plain samples (ADPCM, G.722, WMA).
+_BY_BYTES = frozenset({"wav", "w64", "aiff", "au"})
 # Decoders with a memory (MP3's bit reservoir, Opus, AAC) need a run-up after a seek.
 _RUN_UP_SECONDS = 2.0
 # In these a short hole in the timestamps can be silence that was not sent (Opus sends a frame every
@@ -186,7 +189,7 @@ class MediaFeed:
                 break
         if head:
             return head
-        if len(self.warnings) > len(self.notes):
+        if self._damaged():
             raise AudioDecodeError(f"{self._source.name}: nothing in it can be decoded")
         raise AudioError(f"{self._source.name}: has no samples")
 
@@ -195,7 +198,8 @@ class MediaFeed:
         last = self._head[-1]
         first = (last.second or 0.0) - sum(len(f.samples) / f.rate for f in self._head[:-1])
         start = self._container.start_time
-        if start is None or len(self._container.streams) < 2:
+        # Pictures can come before, or sound that is damaged; some decoders give nothing at first.
+        if start is None or not (len(self._container.streams) > 1 or self._damaged()):
             return first
         earlier = start / av.time_base
         return earlier if first - earlier > _GAP_SECONDS else first
@@ -215,8 +219,7 @@ class MediaFeed:
     def _start_at(self, first: int) -> tuple[Iterator[_Frame], int]:
         """Frames from ``first`` or earlier on, and the index of their first sample."""
         back = first / self.rate - _RUN_UP_SECONDS
-        exact = self._source.seekable and self._name in _EXACT_SEEK
-        if exact and back > _RUN_UP_SECONDS and not is_joined(self._source, self._name):
+        if self._can_seek() and back > _RUN_UP_SECONDS and not is_joined(self._source, self._name):
             self._emitting = False
             ticks = int((back + self._zero) / self._tick)
             try:
@@ -235,6 +238,11 @@ class MediaFeed:
             self._open()
             return self._decode(), 0
         return chain(self._head, self._frames), 0
+
+    def _can_seek(self) -> bool:
+        if self._name in _BY_BYTES and not self._stream.codec_context.name.startswith("pcm_"):
+            return False
+        return self._source.seekable and self._name in _EXACT_SEEK
 
     def _longest_hole(self, second: float) -> float:
         if self.duration is None:
@@ -301,6 +309,9 @@ class MediaFeed:
             self._note(f"channel {self._channel + 1} is missing")
             return np.zeros((1, samples.shape[1]), np.float32)
         return samples[self._channel : self._channel + 1]
+
+    def _damaged(self) -> bool:
+        return len(self.warnings) > len(self.notes)
 
     def _note(self, what: str) -> None:
         if self._emitting:
