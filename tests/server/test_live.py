@@ -8,6 +8,7 @@ import logging
 import socket
 import struct
 import time
+import tracemalloc
 from contextlib import suppress
 
 import numpy as np
@@ -221,6 +222,32 @@ def test_sound_that_is_refused_is_not_kept(served):
         with pytest.raises(Problem, match="more than 60 s"):
             stream.feed(bytes(20 * second))
     assert stream.lag == 50.0
+
+
+def test_sound_waits_as_one_piece_however_it_came(served):
+    """What is done for each message must not grow with the number of those that wait."""
+    service, count = served.app.state.service, 5_000
+    stream = Stream(service, service.host.first.loaded, 16_000, LiveOptions())
+    tracemalloc.start()
+    try:
+        for _ in range(count):
+            stream.feed(bytes(2))
+        room, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert stream.lag == count / 16_000
+    assert room < 2 * 4 * count + 10_000
+
+
+def test_sound_that_is_over_may_be_ended_once_more(served):
+    """By its client, just when it had sent nothing for too long."""
+    service = served.app.state.service
+    stream = Stream(service, service.host.first.loaded, 24_000, LiveOptions())
+    stream.feed(bytes(4_800))
+    stream.finish()
+    lag = stream.lag
+    stream.finish()
+    assert stream.lag == lag
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ _LOOK_SECONDS = 0.5
 # Who sends faster than the machine can follow is stopped before memory is.
 _MOST_WAITING = 60.0
 _BYTES = 2
+_FLOAT = 4
 
 
 class Stream:
@@ -63,7 +64,7 @@ class Stream:
             else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
         )
         self._half = b""
-        self._waiting: list[FloatArray] = []
+        self._waiting = bytearray()  # float32: messages of any size, and many, are one piece
         self._more = asyncio.Event()
         self._begun = self._ended = False
 
@@ -82,7 +83,7 @@ class Stream:
     @property
     def lag(self) -> float:
         """Seconds of sound that wait."""
-        return sum(map(len, self._waiting)) / SAMPLE_RATE
+        return len(self._waiting) / _FLOAT / SAMPLE_RATE
 
     def listen_for(self, words: Sequence[str]) -> None:
         """Hot words of the whole session.
@@ -113,7 +114,9 @@ class Stream:
         self._take(samples, last=False)
 
     def finish(self) -> None:
-        """No more sound comes."""
+        """No more sound comes; that it has ended may have been found out already."""
+        if self._ended:
+            return
         self._take(np.empty(0, np.float32), last=True)
         self._ended = True
 
@@ -150,15 +153,14 @@ class Stream:
     def _take(self, samples: FloatArray, *, last: bool) -> None:
         if self._resampler is not None:
             samples = np.asarray(self._resampler.resample_chunk(samples, last=last), np.float32)
-        if len(samples):
-            self._waiting.append(samples)
+        self._waiting += samples.tobytes()
         self._more.set()
 
     def _next(self) -> FloatArray:
-        most = round(_LOOK_SECONDS * SAMPLE_RATE)
-        joined = np.concatenate(self._waiting)
-        self._waiting = [joined[most:]] if len(joined) > most else []
-        return joined[:most]
+        most = round(_LOOK_SECONDS * SAMPLE_RATE) * _FLOAT
+        samples = np.frombuffer(bytes(self._waiting[:most]), np.float32)
+        del self._waiting[:most]
+        return samples
 
     async def _in_engine(self, samples: FloatArray | None, lag: float) -> list[LiveEvent]:
         """Feed the session in the engine's own thread; ``None`` finishes it."""
