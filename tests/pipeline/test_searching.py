@@ -114,6 +114,8 @@ def test_the_width_that_is_needed(options, width):
         # As an argument of the program, bytes that are no UTF-8 arrive so.
         ({"hotwords": ("ark", "caf\udce9")}, r"hotwords: 'caf\\udce9' holds what is no UTF-8 text"),
         ({"instruction": "\udce9"}, r"instruction: '\\udce9' holds what is no UTF-8 text"),
+        ({"instruction": "hi <|audio|>"}, r"instruction: 'hi <\|audio\|>' holds a control token"),
+        ({"hotwords": ("<|im_end|>",)}, r"hotwords: '<\|im_end\|>' holds a control token"),
     ],
 )
 def test_senseless_options_are_refused(tokenizer, options, message):

@@ -42,6 +42,8 @@ def check_options(options: TranscribeOptions) -> None:
         for text in texts:
             if not _is_unicode(text):
                 raise OptionError(f"{name}: {shown(text)} holds what is no UTF-8 text")
+            if "<|" in text:
+                raise OptionError(f"{name}: {shown(text)} holds a control token, or its beginning")
     _check_beam(options)
 
 
