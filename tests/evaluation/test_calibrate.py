@@ -34,6 +34,7 @@ def test_a_curve_rises_and_is_never_certain(words):
     points = np.array(fit_curve(*columns(words)).points)
     assert len(points) >= 2
     assert (np.diff(points, axis=0) >= 0).all()
+    assert (np.diff(points[:, 0]) > 0).all()  # or it would not be said what one probability means
     assert 0 < points[:, 1].min() <= points[:, 1].max() < 1
 
 
@@ -60,6 +61,13 @@ def test_the_curve_mends_what_it_has_not_seen():
     assert calibration_error(held_out(raw, right, recording), right) < 0.03
     curve = fit_curve(raw, right)
     assert [curve(x) for x in (0.3, 0.6, 0.9)] == pytest.approx([0.09, 0.36, 0.81], abs=0.05)
+
+
+def test_words_of_one_probability_are_right_as_often_whatever_comes_first():
+    """A sure model says nearly all words with 1.0000; here those of the first hour are wrong."""
+    right = np.arange(400) >= 40
+    curve = fit_curve(np.full(400, 0.99999, np.float32), right)
+    assert [curve(x) for x in (0.9999, 1.0)] == pytest.approx([0.9, 0.9], abs=0.05)
 
 
 def test_each_recording_is_judged_by_the_others():

@@ -17,6 +17,7 @@ from ark_asr.types import FloatArray, IntArray
 BINS = 15
 _GROUPS = 20  # points of a curve, at most
 _LEAST = 20  # words in each
+_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,14 @@ def fit_curve(raw: FloatArray, right: NDArray[np.bool_]) -> Curve:
     for group in groups:
         share = (right[group].sum() + 1) / (len(group) + 2)
         pooled.append((float(raw[group].mean()), float(share), float(len(group))))
-        while len(pooled) > 1 and pooled[-2][1] >= pooled[-1][1]:
+        while len(pooled) > 1:
             (x1, y1, n1), (x2, y2, n2) = pooled[-2:]
+            # Of one probability there is one share: which words come first is chance.
+            if y1 < y2 and round(x1, _DIGITS) < round(x2, _DIGITS):
+                break
             n = n1 + n2
             pooled[-2:] = [((x1 * n1 + x2 * n2) / n, (y1 * n1 + y2 * n2) / n, n)]
-    points = [(round(x, 4), round(y, 4)) for x, y, _ in pooled]
+    points = [(round(x, _DIGITS), round(y, _DIGITS)) for x, y, _ in pooled]
     if len(points) == 1:  # nothing rises
         points = [(0.0, points[0][1]), (1.0, points[0][1])]
     return Curve(tuple(points))
