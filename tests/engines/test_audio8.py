@@ -6,6 +6,7 @@ import io
 import json
 import math
 import shutil
+import struct
 import zipfile
 
 import numpy as np
@@ -352,6 +353,21 @@ def test_an_embedding_table_that_is_none(tiny):
         path.write_bytes(content)
         with pytest.raises(ModelFormatError, match=r"token_embedding\.npy: not an array"):
             Audio8Engine.load(tiny)
+    # numpy reads the head as Python's own words, and raises what comes of it.
+    for shape in (
+        "(10**400, 64)",
+        f"({10**30}, 64)",
+        "(True, 64)",
+        "{[]: 1}",
+        "(290, 64",
+        "(" * 6000,
+    ):
+        head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+        size = struct.pack("<H", len(head))
+        path.write_bytes(b"\x93NUMPY\x01\x00" + size + head + table.tobytes())
+        with pytest.raises(ModelFormatError, match=r"token_embedding\.npy: not an array") as caught:
+            Audio8Engine.load(tiny)
+        assert len(str(caught.value).splitlines()) == 1
     for wrong in (table.astype(np.float64), table[0], table.astype(">f4")):
         np.save(path, wrong)
         with pytest.raises(ModelFormatError, match="expected float32 with 2 dimensions"):

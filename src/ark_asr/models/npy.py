@@ -8,7 +8,6 @@ Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,8 +19,6 @@ from ark_asr.types import FloatArray
 
 # Of one array inside an .npz, unpacked. A zip can claim to hold more than any memory.
 _MAX_MEMBER = 1 << 28
-_DAMAGE = (ValueError, OSError, EOFError, KeyError, MemoryError, RuntimeError, zlib.error,
-           zipfile.BadZipFile)  # fmt: skip
 
 
 def map_npy(path: Path, dimensions: int) -> FloatArray:
@@ -35,8 +32,8 @@ def map_npy(path: Path, dimensions: int) -> FloatArray:
         raise ModelNotFoundError(f"{path}: no such file; the model is not complete")
     try:
         array = npy_format.open_memmap(path, mode="r")
-    except _DAMAGE as error:
-        raise ModelFormatError(f"{path}: not an array of numbers ({error})") from None
+    except Exception as error:  # noqa: BLE001 - heads are parsed as Python, which fails in any way
+        raise ModelFormatError(f"{path}: not an array of numbers ({_line(error)})") from None
     return _float32(array, dimensions, str(path))
 
 
@@ -60,8 +57,8 @@ def read_npz(path: Path, dimensions: Sequence[tuple[str, int]]) -> list[FloatArr
                 found.append(_member(archive, name, count, path))
     except ModelFormatError:
         raise
-    except _DAMAGE as error:
-        raise ModelFormatError(f"{path}: not an archive of arrays ({error})") from None
+    except Exception as error:  # noqa: BLE001 - as above, and what is packed in any way
+        raise ModelFormatError(f"{path}: not an archive of arrays ({_line(error)})") from None
     return found
 
 
@@ -79,6 +76,11 @@ def _member(archive: zipfile.ZipFile, name: str, dimensions: int, path: Path) ->
     if not np.isfinite(array).all():
         raise ModelFormatError(f"{where} holds values that are not finite")
     return array
+
+
+def _line(error: Exception) -> str:
+    """The first line of what is wrong."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _float32(array: np.ndarray, dimensions: int, where: str) -> FloatArray:
