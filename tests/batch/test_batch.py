@@ -126,6 +126,14 @@ def test_every_bad_line_is_named_before_the_model_is_loaded(program, tmp_path):
     assert not (tmp_path / "out.jsonl").exists()
 
 
+def test_what_windows_powershell_writes_is_said_to_be_no_utf_8(program, tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"audio": "a.wav"}\n{"audio": "b.wav"}\n', encoding="utf-16")
+    result = program("-i", source, "-o", tmp_path / "o")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[1] == "  line 1: is not UTF-8 (byte 1)"
+
+
 @pytest.mark.parametrize("content", [None, b"", b"\n \n"])
 def test_no_records_at_all(program, tmp_path, content):
     source = tmp_path / "in.jsonl"

@@ -139,7 +139,8 @@ def parse_json(line: bytes) -> Any:  # noqa: ANN401 - whatever the line holds
         OptionError: It is not one, in words for the person who wrote it.
     """
     try:
-        return json.loads(line, parse_constant=_no_constant)
+        # Of bytes json itself guesses the encoding: UTF-16's first line would do, its others not.
+        return json.loads(line.decode("utf-8-sig"), parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise OptionError(f"is not UTF-8 (byte {error.start + 1})") from None
     except json.JSONDecodeError as error:
