@@ -25,7 +25,10 @@ done
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null || true' EXIT
 for i in "${!names[@]}"; do
-    command=$(printf '%q ' env "OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}" "$torchrun" \
+    # torchrun's own store keeps addresses of processes that have died; those started again would
+    # wait for them for ever.
+    command=$(printf '%q ' env "OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}" \
+        TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 "$torchrun" \
         --nnodes "${#names[@]}" --nproc-per-node "${slots[$i]}" \
         --rdzv-id "${RUN_ID:-ark-asr}" --rdzv-backend c10d --rdzv-endpoint "${names[0]}:$port" \
         --max-restarts 3 -m -- ark_asr.training "$@" --resume)
