@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -118,6 +119,30 @@ def test_when_nobody_reads_any_more_nobody_is_told(root, tmp_path, verb):
     )  # fmt: skip
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the shell of Windows sets no limits")
+def test_what_cannot_be_written_is_named(root, tmp_path):
+    sample, out = str(root / "samples" / "hello.flac"), tmp_path / "out"
+    command = 'ulimit -f 0; exec "$0" -m ark_asr transcribe -q "$@"'
+    for options, line in (
+        ([], f"{out}/hello.txt: cannot be written (File too large)"),
+        (["--resume"], f"{sample}: File too large"),
+    ):
+        shell = ["sh", "-c", command, sys.executable, sample, "-o", str(out), *options]
+        done = subprocess.run(shell, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"ark-asr: {line}\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
+@pytest.mark.parametrize("form", ["txt", "json", "docx"])
+def test_a_full_disk_behind_standard_output_is_one_line(root, form):
+    sample = root / "samples" / "hello.flac"
+    command = [sys.executable, "-m", "ark_asr", "transcribe", "-q", sample, "-f", form]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    line = b"ark-asr: standard output cannot be written (No space left on device)\n"
+    assert (done.returncode, done.stderr) == (2, line)
 
 
 def test_what_standard_output_cannot_encode_is_spelled_out(monkeypatch):

@@ -90,3 +90,12 @@ def test_a_line_on_a_terminal(monkeypatch):
     assert "[a].wav" in terminal.getvalue()
     assert "0:10 of 0:20, 10.0x, 0:01 left" in terminal.getvalue()
     assert out.getvalue() == ""  # data only
+
+
+def test_a_name_tells_the_terminal_nothing(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(module.sys, "stderr", terminal)
+    run(ProgressLine("a\x1b[2Jb\nc.wav"))
+    assert "\x1b[2J" not in terminal.getvalue()
+    assert r"a\x1b[2Jb\nc.wav" in terminal.getvalue()

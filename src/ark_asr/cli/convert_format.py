@@ -75,9 +75,7 @@ def convert_format(
             outputs.announce(name)
             try:
                 outputs.deliver(transcript, name, quiet=quiet)
-            except BrokenPipeError:  # nobody reads any more
-                raise
-            except (ArkError, OSError) as error:
+            except ArkError as error:
                 failed = True
                 say(str(error))
         if failed:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ark_asr.cli.outcome import say
+from ark_asr.cli.saving import save
 from ark_asr.cli.subtitles import SubtitleFlags
 from ark_asr.errors import OptionError, printable
 
@@ -99,19 +100,16 @@ class Outputs:
         """Print the transcript, or write its files.
 
         Raises:
-            OptionError: An option asks for something that the transcript does not have.
-            OSError: A file cannot be written.
+            OptionError: An option asks for something that the transcript does not have, or a file
+                or standard output cannot be written.
         """
-        from ark_asr.writers import write_atomic
-
         for writer in self.writers:
             content = writer.render(transcript)
             if self.folder is None:
                 put(content)
                 continue
-            self.folder.mkdir(parents=True, exist_ok=True)
             path = self.path(source, writer.suffix)
-            write_atomic(path, content)
+            save(path, content)
             if not quiet:
                 say(f"{path} is written")
 
@@ -131,6 +129,7 @@ def put(content: str | bytes) -> None:
 
     Raises:
         BrokenPipeError: Nobody reads any more.
+        OptionError: It cannot be written, as on a full disk.
     """
     try:
         if isinstance(content, bytes):
@@ -139,9 +138,12 @@ def put(content: str | bytes) -> None:
         else:
             sys.stdout.write(content)
         sys.stdout.flush()
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if sys.platform != "win32" or error.errno != errno.EINVAL:
-            raise
+            why = error.strerror or error
+            raise OptionError(f"standard output cannot be written ({why})") from None
         # So Windows calls a pipe that nobody reads. What is held back must not be tried again.
         with Path(os.devnull).open("wb") as null:
             os.dup2(null.fileno(), sys.stdout.fileno())

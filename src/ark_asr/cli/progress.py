@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ark_asr.errors import printable
+
 if TYPE_CHECKING:
     import rich.progress
 
@@ -69,7 +71,7 @@ class ProgressLine:
             auto_refresh=False,
             transient=True,
         )
-        self._task = self._bar.add_task(name, total=None, state="")
+        self._task = self._bar.add_task(printable(name), total=None, state="")
         self._bar.start()
 
     def update(self, progress: Progress) -> None:

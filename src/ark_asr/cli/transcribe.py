@@ -188,9 +188,12 @@ def transcribe(
                         _one(recognizer, source, options, outputs, find, resume=resume, quiet=quiet)
                 except BrokenPipeError:  # nobody reads any more: no use in the other recordings
                     raise
-                except (ArkError, OSError) as error:
+                except ArkError as error:
                     codes.add(NOT_UNDERSTOOD if isinstance(error, TroubleError) else BAD_INPUT)
                     say(str(error))
+                except OSError as error:  # of the journal; a full disk names no file
+                    codes.add(BAD_INPUT)
+                    say(str(error) if error.filename else f"{source}: {error.strerror or error}")
         if code := max(codes):
             raise typer.Exit(code)
 
