@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from ark_asr.engines import sessions
+from ark_asr.engines.graph import Graph
+from ark_asr.errors import ModelFormatError
 
 OURS = """
 import numpy as np, ark_asr
@@ -37,3 +39,13 @@ def test_the_test_sees_what_the_runtime_keeps_by_itself(tmp_path):
     alone = f"import onnxruntime; onnxruntime.InferenceSession({str(probe)!r})"
     if not left_behind(alone, tmp_path / "home"):
         pytest.skip("this build of ONNX Runtime keeps nothing")
+
+
+def test_a_graph_that_cannot_be_loaded_is_told_of_in_the_error_only(tmp_path, capfd):
+    """The runtime's own second attempt is announced on standard output, where transcripts go."""
+    damaged = tmp_path / "damaged.onnx"
+    probe = Path(sessions.__file__).with_name("probe.onnx").read_bytes()
+    damaged.write_bytes(probe.replace(b"MatMulInteger", b"MatMul\xffnteger"))
+    with pytest.raises(ModelFormatError, match=r"damaged\.onnx: ONNX Runtime cannot load it"):
+        Graph(damaged)
+    assert capfd.readouterr() == ("", "")

@@ -79,7 +79,10 @@ def open_session(path: Path, options: ort.SessionOptions) -> ort.InferenceSessio
         ModelFormatError: The runtime cannot load it.
     """
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # Without this it says on standard output, where transcripts go, that it tries again.
+        return ort.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions have no common base
         reason = str(error).strip().splitlines()[0][:300]
         raise ModelFormatError(f"{path}: ONNX Runtime cannot load it ({reason})") from None
