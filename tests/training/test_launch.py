@@ -131,8 +131,8 @@ def hosts(root, tmp_path):
 
 
 @pytest.fixture
-def slurm(root, tmp_path, hosts):  # noqa: ARG001 - which has made a torchrun
-    programs = {"srun": 'echo "srun takes ${SRUN_CPUS_PER_TASK}"; exec "$@"', "scontrol": "echo one"}
+def slurm(root, tmp_path, hosts):  # which has made a torchrun
+    programs = {"srun": 'echo "srun takes $SRUN_CPUS_PER_TASK"; exec "$@"', "scontrol": "echo one"}
     for name, text in programs.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / name).chmod(0o755)
