@@ -109,6 +109,30 @@ def test_what_is_no_hot_word_closes_with_the_reason(served):
             socket.recv(timeout=PATIENCE)
 
 
+MANY = ["abcdefg" * 64] * 147
+
+
+def test_more_hot_words_than_the_engine_has_time_for_are_refused(served, client, hello):
+    with connect(url(served)) as socket:
+        socket.send(json.dumps({"type": "hotwords", "hotwords": ",".join(MANY)}))
+        with pytest.raises(ConnectionClosedError, match="hotwords: have 65,856 characters"):
+            socket.recv(timeout=PATIENCE)
+    with client.realtime.connect(model="ark-mini") as connection:
+        connection.recv()
+        input_ = {"transcription": {"keywords": MANY}}
+        connection.session.update(session={"type": "transcription", "audio": {"input": input_}})
+        assert "keywords: have 65,856 characters" in connection.recv().error.message
+        input_ = {"transcription": {"keywords": MANY[1:]}}
+        connection.session.update(session={"type": "transcription", "audio": {"input": input_}})
+        assert connection.recv().type == "session.updated"
+    with pytest.raises(openai.BadRequestError, match="hotwords: have 66,001 characters"):
+        client.audio.transcriptions.create(
+            file=hello,
+            model="ark-mini",
+            extra_body={"keywords": [",".join(MANY[:74]), ",".join(MANY[74:])]},
+        )
+
+
 def test_keywords_of_a_realtime_session_are_hot_words(client, pcm):
     with client.realtime.connect(model="ark-mini") as connection:
         connection.recv()

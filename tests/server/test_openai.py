@@ -5,13 +5,16 @@ from __future__ import annotations
 import html
 import math
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
 
 from ark_asr import TranscribeOptions
+from ark_asr.pipeline import Recognizer
 from ark_asr.writers import get_writer
-from serving import http
+from serving import PATIENCE, http
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +187,29 @@ def test_what_cannot_be_honoured_is_refused_by_name(client, hello, options, para
     assert caught.value.status_code == (404 if param == "model" else 400)
     assert caught.value.param.removesuffix("[]") == param
     assert caught.value.type == "invalid_request_error"
+
+
+def test_hot_words_that_take_their_time_let_others_in(served, hello, monkeypatch):
+    asked, go_on, scribe = threading.Event(), threading.Event(), Recognizer.scribe
+
+    def slow(recognizer, options):
+        asked.set()
+        assert go_on.wait(PATIENCE)
+        return scribe(recognizer, options)
+
+    monkeypatch.setattr(Recognizer, "scribe", slow)
+    with ThreadPoolExecutor(1) as clients:
+        url, files = (
+            f"{served.url}/v1/audio/transcriptions",
+            {"file": (hello.name, hello.read_bytes())},
+        )
+        answer = clients.submit(http.post, url, files=files, data={"hotwords": "kingfisher"})
+        try:
+            assert asked.wait(PATIENCE)
+            assert http.get(f"{served.url}/health", timeout=5).status_code == 200
+        finally:
+            go_on.set()
+        assert answer.result().status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/jobs"])

@@ -69,7 +69,7 @@ class Service:
 
         return await unless_left(request, entered())
 
-    def hear(self, ticket: Ticket, loaded: Loaded, asked: Asked, *, skip: int = 0) -> Work:
+    async def hear(self, ticket: Ticket, loaded: Loaded, asked: Asked, *, skip: int = 0) -> Work:
         """Begin to hear and understand an upload.
 
         Args:
@@ -82,7 +82,8 @@ class Service:
             ArkError: The model cannot do what is asked for.
         """
         options, upload = asked.options, asked.file
-        loaded.recognizer.scribe(options)  # what cannot be had shows before any work
+        # What cannot be had shows before any work; many hot words take their time.
+        await asyncio.to_thread(loaded.recognizer.scribe, options)
         ticket.ask = Ask(loaded, options)
         order = Order(
             upload.name,

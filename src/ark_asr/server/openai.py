@@ -37,7 +37,7 @@ def router(service: Service) -> APIRouter:
             )
             want = wanted(form, host, settings)
             loaded = await service.model(request, stack, want.asked.model)
-            work = service.hear(ticket, loaded, want.asked)
+            work = await service.hear(ticket, loaded, want.asked)
             if want.stream:
                 return Events(_parts(work, want), stack.pop_all())
             return await unless_left(request, _answer(work, want))

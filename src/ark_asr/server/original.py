@@ -79,7 +79,7 @@ def router(service: Service) -> APIRouter:
                 raise AssertionError
             asked = Asked(form.file, None, options, cutting=None, allow_damage=True)
             loaded = await service.model(request, stack)
-            work = service.hear(ticket, loaded, asked)
+            work = await service.hear(ticket, loaded, asked)
             answer = await unless_left(request, work.answer())
         sampling = {name: values[name] for name in ("max_new_tokens", *_NEUTRAL)}
         body: dict[str, Any] = {

@@ -25,6 +25,9 @@ _COMMON = frozenset({
     "model", "language", "prompt", "hotwords", "keywords", "chunking_strategy", "max_new_tokens",
     "timestamp_granularities", "allow_damage", *_NEUTRAL,
 })  # fmt: skip
+# Nobody else has the engine while they are taken apart: of as much as a form's field may have, a
+# second or two.
+_HOT_WORD_CHARACTERS = 64 << 10
 _OF_ANSWERS = frozenset({"response_format", "include", "stream"})
 _WORDS = frozenset(get_args(Granularity))
 
@@ -160,9 +163,13 @@ def listening_for(
     """The options with hot words; all others have been checked.
 
     Raises:
-        Problem: One is none; ``param`` is where they came from.
+        Problem: One is none, or there are too many; ``param`` is where they came from.
     """
-    options = replace(options, hotwords=tuple(filter(None, map(str.strip, words))))
+    hot_words = tuple(filter(None, map(str.strip, words)))
+    if (length := sum(map(len, hot_words))) > _HOT_WORD_CHARACTERS:
+        message = f"have {length:,} characters, of {_HOT_WORD_CHARACTERS:,} that they may have"
+        raise invalid(param, f"{message}; list what is likely to be said")
+    options = replace(options, hotwords=hot_words)
     try:
         check_options(options)
     except OptionError as error:

@@ -244,7 +244,7 @@ class Jobs:
         with ticket, await self._model(want.asked.model) as loaded:
             asked = _possible(want, loaded)
             clips = await self._surely(self._store.go_on, job.id, self._origin(asked))
-            work = service.hear(ticket, loaded, asked, skip=clips)
+            work = await service.hear(ticket, loaded, asked, skip=clips)
             run.began, run.resumed = time.monotonic(), job.done if clips else 0.0
             async for piece in work.pieces():
                 await self._keep(job, piece, work.hearing.total)
