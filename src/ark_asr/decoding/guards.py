@@ -56,7 +56,7 @@ class Loop:
     """The same tokens again and again; one copy is worth keeping.
 
     Numbers and songs repeat themselves too ("1,000,000,000"), so a short cycle has to fill
-    ``least_tokens``, which is more than people say of the kind.
+    ``least_tokens``, which is more than people usually say of the kind.
 
     Args:
         least_copies: Copies of a cycle of any length that make a loop.
