@@ -9,10 +9,12 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tensorboard.summary.writer import event_file_writer
 from typer.testing import CliRunner
 
 import checkpoints
@@ -246,6 +248,30 @@ def test_a_log_that_cannot_be_written_says_where_and_what_to_do(tmp_path, monkey
     assert "tensorboard: is not whole" in capsys.readouterr().out
     board()
     Journal(tmp_path, 1).close()  # it is not locked any more
+
+
+def test_a_thread_of_tensorboard_prints_no_traceback_on_a_full_disk(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    told = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    journal = Journal(tmp_path, 0)
+    monkeypatch.setattr(event_file_writer.RecordWriter, "write", full)
+
+    def write_on():
+        for step in range(1000):  # until the thread has come to it
+            journal.write(step, {"loss": 1.0})
+
+    with pytest.raises(TrainingError, match="log cannot be written"):
+        write_on()
+    journal.close()
+    assert not told
+    assert not capsys.readouterr().err
+    thread = threading.Thread(target=full)  # of others all is told as before
+    thread.start()
+    thread.join()
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,13 +37,15 @@ class Journal:
             raise OptionError(f"{folder}: is no folder and cannot become one ({why})") from None
         self.path = folder / LOG_FILE
         self._lock = _locked(folder)
+        self._hook = threading.excepthook
+        threading.excepthook = self._of_a_thread
         try:
             kept = [row for row in read_log(self.path) if row["step"] <= step]
             # Whole or not at all: on a full disk the log of days is still there.
             write_whole(str(self.path), "".join(json.dumps(row) + "\n" for row in kept).encode())
             self.board = SummaryWriter(str(folder / BOARD), purge_step=step + 1)
         except BaseException:
-            self._lock.close()
+            self._release()
             raise
 
     def write(self, step: int, values: dict[str, Any]) -> None:
@@ -74,7 +77,18 @@ class Journal:
         except OSError as error:  # what a run has come to is worth more
             print(f"{self.folder / BOARD}: is not whole ({error.strerror or error})", flush=True)
         finally:
-            self._lock.close()
+            self._release()
+
+    def _release(self) -> None:
+        threading.excepthook = self._hook
+        self._lock.close()
+
+    def _of_a_thread(self, told: threading.ExceptHookArgs) -> None:
+        # An error of TensorBoard's thread is raised again by the next write or by close: the
+        # traceback that it would print besides says no more.
+        boards = type(told.thread).__module__.startswith("tensorboard.")
+        if not (boards and issubclass(told.exc_type, OSError)):
+            self._hook(told)
 
     @contextmanager
     def _room(self) -> Iterator[None]:
