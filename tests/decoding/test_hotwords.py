@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import threading
 
 import numpy as np
 import pytest
@@ -222,8 +224,16 @@ def test_a_list_and_a_file(tmp_path):
         "Ljubljana", "fast Fourier transform", "Čapek :2",
     )  # fmt: skip
     file = tmp_path / "names"
-    file.write_text("# the course\n\nLjubljana # a city\nsee, hear :0.5\n", encoding="utf-8-sig")
-    assert read_hot_words(str(file)) == ("Ljubljana", "see, hear :0.5")
+    text = "# the course\n\nLjubljana # a city\nsee, hear :0.5\nC#\tnot C\nC# :2 #\n\t#none\n"
+    words = ("Ljubljana", "see, hear :0.5", "C#\tnot C", "C# :2")
+    file.write_text(text, encoding="utf-8-sig")
+    assert read_hot_words(str(file)) == words
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(pipe := tmp_path / "pipe")
+        writer = threading.Thread(target=pipe.write_text, args=(text,), daemon=True)
+        writer.start()
+        assert read_hot_words(str(pipe)) == words
+        writer.join()
 
 
 @pytest.mark.parametrize(
@@ -260,6 +270,7 @@ def test_bad_lists_are_refused(source, message):
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     file = tmp_path / "names"
-    file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(OptionError, match="UTF-8"):
-        read_hot_words(str(file))
+    for data in (b"\xff\xfe\x00", "Ljubljana".encode("utf-16-le")):
+        file.write_bytes(data)
+        with pytest.raises(OptionError, match="UTF-8"):
+            read_hot_words(str(file))

@@ -26,6 +26,7 @@ from ark_asr.errors import OptionError
 from ark_asr.models.tokenizer import TextCodec
 from ark_asr.types import FloatArray, IntArray
 
+_COMMENT = re.compile(r"(?:\A|\s)#.*")
 _WEIGHT = re.compile(r"(?:\A|\s+):(\S*)\Z")
 # No log-probability lacks more, and none can be compared with more.
 _MOST = float(np.finfo(np.float32).max)
@@ -67,7 +68,8 @@ class HotWord:
 def read_hot_words(source: str) -> tuple[str, ...]:
     """Hot words from a file, one a line, or from a list with commas between.
 
-    In a file, what follows a ``#`` is a comment. See `HotWord.parse` for what a word can be.
+    In a file, what follows a ``#`` is a comment, unless that ends a word as in ``C#``. See
+    `HotWord.parse` for what a word can be.
 
     Args:
         source: Path of a UTF-8 text file, or the words themselves.
@@ -78,10 +80,12 @@ def read_hot_words(source: str) -> tuple[str, ...]:
     path = Path(source)
     if _is_file(path):
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise OptionError(f"{source}: cannot be read as UTF-8 text ({error})") from None
-        words = [line.partition("#")[0].strip() for line in lines]
+        if "\0" in text:
+            raise OptionError(f"{source}: is no UTF-8 text, but perhaps UTF-16")
+        words = [_COMMENT.sub("", line).strip() for line in text.splitlines()]
     elif "/" in source or path.suffix == ".txt":
         raise OptionError(f"{source}: no such file of hot words")
     else:
@@ -94,7 +98,7 @@ def read_hot_words(source: str) -> tuple[str, ...]:
 
 def _is_file(path: Path) -> bool:
     try:
-        return path.is_file()
+        return path.exists() and not path.is_dir()  # a shell's <(...) is a pipe
     except OSError:  # a long list of words is no file name
         return False
 
