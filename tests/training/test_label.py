@@ -129,7 +129,8 @@ def test_a_run_that_is_interrupted_writes_what_it_would_have(tmp_path, manifest,
     provenance = json.loads(whole.beside(".provenance.json").read_text())
     assert provenance["kept"]["clips"] == 2
     assert len(provenance["passes"]["first"]["sha256"]) == 64
-    assert provenance["passes"]["second"]["options"]["beam_size"] == 2
+    second = provenance["passes"]["second"]["options"]
+    assert (second["beam_size"], second["vad"]) == (2, False)  # clips are heard as they are
 
     job = dataclasses.replace(whole, output=tmp_path / "two" / "l.jsonl")
     hear = labelling._hear
@@ -149,7 +150,10 @@ def test_a_run_that_is_interrupted_writes_what_it_would_have(tmp_path, manifest,
     label(job, resume=True)
     assert files(tmp_path / "two") == files(tmp_path / "one")
 
-    # Other limits: nothing is heard again.
+    # Other limits: nothing is heard again, nor of rows from when this was written down as null.
+    heard = job.beside(".passes.json")
+    assert '"vad": false' in heard.read_text()
+    heard.write_text(heard.read_text().replace('"vad": false', '"vad": null'))
     strict = dataclasses.replace(job, limits=Limits(confidence=1.0))
     with monkeypatch.context() as patch:
         patch.setattr("ark_asr.batch.predict.Settings.load", None)

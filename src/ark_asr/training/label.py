@@ -163,8 +163,11 @@ def label(
     if not overwrite:
         _spare(job)
     passes = {"first": job.teacher.identity()}
-    if job.second:
-        passes["second"] = job.second.identity()
+    again = job.second
+    if again:  # it hears the clips of the first pass as they are
+        whole = dataclasses.replace(again.options, vad=False)
+        again = dataclasses.replace(again, options=whole)
+        passes["second"] = again.identity()
     _check_passes(job.beside(".passes.json"), passes, resume=resume, overwrite=overwrite)
 
     def hear(teacher: Teacher, records: Sequence[Record], target: Path) -> None:
@@ -174,15 +177,14 @@ def label(
     first = job.beside(".first.jsonl")
     hear(job.teacher, job.records, first)
     labels = _labels(job.records, first)
-    if job.second:
+    if again:
         clips = [
             Record(number, one.audio, one.path, one.text, one.begin, one.end)
             for number, one in enumerate(labels, 1)
             if one.text and one.error is None
         ]
         second = job.beside(".second.jsonl")
-        whole = dataclasses.replace(job.second.options, vad=False)
-        hear(dataclasses.replace(job.second, options=whole), clips, second)
+        hear(again, clips, second)
         texts = {c.number: row for c, row in zip(clips, _rows(second), strict=True)}
         labels = [
             dataclasses.replace(one, second=str(texts[number]["pred_text"]))
@@ -220,6 +222,9 @@ def _check_passes(path: Path, passes: dict[str, Any], *, resume: bool, overwrite
         )
     if path.is_file() and resume:
         before = json.loads(path.read_text(encoding="utf-8"))
+        options = before.get("second", {}).get("options", {})
+        if "vad" in options:  # there was a time when it was written down as null
+            options["vad"] = False
         both = before.keys() & passes.keys()
         wrong = [name for name in both if before[name] != json.loads(json.dumps(passes[name]))]
         if wrong:
