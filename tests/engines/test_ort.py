@@ -13,7 +13,6 @@ from ark_asr.engines import load_engine, sessions
 from ark_asr.engines.grouping import encoder_groups, prefill_groups
 from ark_asr.engines.ort import OnnxEngine
 from ark_asr.engines.scripted import ScriptedEngine
-from ark_asr.engines.sessions import default_threads
 from ark_asr.errors import ModelFormatError, ModelNotFoundError, OptionError
 from ark_asr.graphs.convert import build_package
 from ark_asr.graphs.probe import build_probe
@@ -156,7 +155,6 @@ def test_the_probe_is_the_one_that_is_built(tmp_path):
 def test_threads(package):
     with pytest.raises(OptionError, match="threads is 0"):
         OnnxEngine.load(package, threads=0)
-    assert default_threads() >= 1
 
 
 def test_a_package_runs_without_onnx_and_torch(package, root):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ from typing import Protocol
 
 from ark_asr.batch.predict import Settings, predict
 from ark_asr.batch.records import Prediction, Record, render_row
+from ark_asr.engines.cpu import usable_cores
 from ark_asr.errors import OptionError
 from ark_asr.models.store import resolve
 
@@ -210,7 +210,7 @@ def _groups(
 
     resolve(plan.settings.model)  # before any process is started
     # More threads than cores only get into each other's way.
-    threads = plan.settings.threads or max((os.cpu_count() or 1) // plan.workers, 1)
+    threads = plan.settings.threads or max(usable_cores() // plan.workers, 1)
     settings = replace(plan.settings, threads=threads)
     workers = stack.enter_context(Workers(settings, plan.workers, memory=plan.memory, heard=heard))
     return workers.predict(records, chunk_size(plan, len(records)))

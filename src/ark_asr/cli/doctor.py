@@ -63,7 +63,8 @@ def _describe(computer: Computer) -> None:
         "fast kernel, exact here" if computer.exact else "slower kernel: the fast one saturates"
     )
     typer.echo(f"int8         {kernel}")
-    typer.echo(f"threads      {computer.threads}")
+    limit = "" if computer.limit is None else f" (this process may use {computer.limit:g} cores)"
+    typer.echo(f"threads      {computer.threads}{limit}")
 
 
 def _check_models() -> bool:

@@ -1,7 +1,9 @@
-"""What this computer's processor can do for int8 products."""
+"""What this computer's processor can do for int8 products, and how much of it may be used."""
 
 from __future__ import annotations
 
+import math
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -35,12 +37,87 @@ def int8_instructions() -> list[str] | None:
     return None
 
 
-def _cpuinfo() -> list[tuple[str, str]]:
+def usable_cores() -> int:
+    """Cores that this process may keep busy: physical ones, and no more than a container's limit.
+
+    What a control group allows is time, not cores: a pod with ``cpu: 2`` sees all 64 cores of its
+    node. Threads on all of them use the time up at once, and then stand still together.
+    """
+    limit = cpu_limit()
+    return min(_physical_cores(), max(math.ceil(limit), 1)) if limit else _physical_cores()
+
+
+def cpu_limit(
+    own: Path = Path("/proc/self/cgroup"), groups: Path = Path("/sys/fs/cgroup")
+) -> float | None:
+    """Processors' worth of time that the control groups of this process allow (Linux).
+
+    Args:
+        own: Names the groups of a process.
+        groups: Where the groups are mounted.
+
+    Returns:
+        The least limit of the groups it is in and of those around them; ``None`` if there is none.
+    """
+    limits = []
+    for line in _lines(own):
+        controllers, _, name = line.partition(":")[2].partition(":")
+        if controllers == "":
+            top, read = groups, _limit_v2
+        elif "cpu" in controllers.split(","):
+            top, read = groups / "cpu", _limit_v1
+        else:
+            continue
+        # In a container the name may be the host's; its own group is the top one then.
+        group = top / name.lstrip("/")
+        for folder in (group, *group.parents):
+            limits.append(read(folder))
+            if folder == top:
+                break
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _limit_v2(group: Path) -> float | None:
+    """``200000 100000``: microseconds of time in each period; ``max`` is no limit."""
+    for line in _lines(group / "cpu.max"):
+        quota, _, period = line.partition(" ")
+        return None if quota == "max" else int(quota) / int(period)
+    return None
+
+
+def _limit_v1(group: Path) -> float | None:
+    """The same in two files; -1 is no limit."""
+    found = [_lines(group / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
+    if not all(found):
+        return None
+    quota, period = (int(lines[0]) for lines in found)
+    return quota / period if quota > 0 else None
+
+
+def _physical_cores() -> int:
+    """Those on which the system lets this process run."""
+    if not hasattr(os, "sched_getaffinity"):
+        return max((os.cpu_count() or 2) // 2, 1)
+    cores = set()
+    for cpu in os.sched_getaffinity(0):
+        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+        try:
+            package, core = (topology / name for name in ("physical_package_id", "core_id"))
+            cores.add((package.read_text(), core.read_text()))
+        except OSError:
+            cores.add(("", str(cpu)))
+    return len(cores)
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
-    pairs = (line.partition(":") for line in lines)
+
+
+def _cpuinfo() -> list[tuple[str, str]]:
+    pairs = (line.partition(":") for line in _lines(Path("/proc/cpuinfo")))
     return [(name.strip(), value.strip()) for name, _, value in pairs]
 
 

@@ -11,7 +11,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ark_asr.engines.base import CLOSED, check_threads
-from ark_asr.engines.sessions import default_threads, open_session, session_options
+from ark_asr.engines.cpu import usable_cores
+from ark_asr.engines.sessions import open_session, session_options
 from ark_asr.errors import ArkError, ModelFormatError, ModelNotFoundError
 
 # What an axis must be: any length; any length that the graph fixes; or a number.
@@ -41,7 +42,7 @@ class Graph:
         if not path.is_file():
             raise ModelNotFoundError(f"{path}: no such file; the model is not complete")
         self.path = path
-        options = session_options(threads or default_threads())
+        options = session_options(threads or usable_cores())
         options.log_severity_level = 4  # what goes wrong is raised, and need not be printed too
         self.session = open_session(path, options)
         self._inputs = {node.name: node for node in self.session.get_inputs()}

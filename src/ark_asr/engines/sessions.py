@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 
@@ -55,21 +54,6 @@ def int8_saturates() -> bool:
     x = np.full(session.get_inputs()[0].shape, 255, np.uint8)
     (y,) = session.run(["y"], {"x": x})
     return bool((y != 255 * 127 * x.shape[1]).any())
-
-
-def default_threads() -> int:
-    """Physical cores that this process may use."""
-    if not hasattr(os, "sched_getaffinity"):
-        return max((os.cpu_count() or 2) // 2, 1)
-    cores = set()
-    for cpu in os.sched_getaffinity(0):
-        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
-        try:
-            package, core = (topology / name for name in ("physical_package_id", "core_id"))
-            cores.add((package.read_text(), core.read_text()))
-        except OSError:
-            cores.add(("", str(cpu)))
-    return len(cores)
 
 
 def open_session(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:

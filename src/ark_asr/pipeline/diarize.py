@@ -16,7 +16,7 @@ import numpy as np
 
 from ark_asr.audio import Source, find_speech, open_audio, readable_again
 from ark_asr.engines.base import check_threads
-from ark_asr.engines.sessions import default_threads
+from ark_asr.engines.cpu import usable_cores
 from ark_asr.errors import MissingExtraError, ModelFormatError, OptionError
 from ark_asr.kinds import of_kind
 from ark_asr.models.speakers import SAMPLE_RATE, SpeakerModels, window_samples
@@ -62,7 +62,7 @@ class Diarizer:
 
         # Of one window sherpa-onnx takes the voices as they are, however many were asked for.
         self._shortest = 1 + window_samples(models) if count else 0
-        threads = threads or default_threads()
+        threads = threads or usable_cores()
         network = so.OfflineSpeakerSegmentationPyannoteModelConfig(str(models.segmentation))
         config = so.OfflineSpeakerDiarizationConfig(
             segmentation=so.OfflineSpeakerSegmentationModelConfig(network, threads),

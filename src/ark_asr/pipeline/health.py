@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from importlib import resources
 
-from ark_asr.engines.cpu import cpu_name, int8_instructions
-from ark_asr.engines.sessions import default_threads, int8_saturates
+from ark_asr.engines.cpu import cpu_limit, cpu_name, int8_instructions, usable_cores
+from ark_asr.engines.sessions import int8_saturates
 from ark_asr.pipeline.recognizer import Recognizer
 
 
@@ -21,12 +21,14 @@ class Computer:
         instructions: Those for int8 products; ``None`` if the system does not tell.
         exact: Whether the runtime's fast int8 kernel is exact here; if not, a slower one is used.
         threads: What is computed with unless something else is asked for.
+        limit: Processors' worth of time that a container or service may use; ``None`` for all.
     """
 
     cpu: str
     instructions: list[str] | None
     exact: bool
     threads: int
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class SelfTest:
 
 def this_computer() -> Computer:
     """The computer this runs on."""
-    return Computer(cpu_name(), int8_instructions(), not int8_saturates(), default_threads())
+    exact = not int8_saturates()
+    return Computer(cpu_name(), int8_instructions(), exact, usable_cores(), cpu_limit())
 
 
 def self_test(recognizer: Recognizer, seconds: float) -> SelfTest:
