@@ -7,6 +7,7 @@ import gc
 import io
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -489,6 +490,41 @@ def test_a_file_cut_short(container, codec, encode, tone):
     with pytest.warns(AudioWarning, match=r"damaged at second (9|1\d)\.\d"):
         audio = load_audio(data[: len(data) // 2])
     assert 8.0 < audio.duration < 12.0
+
+
+@pytest.mark.parametrize("container", ["wav", "w64", "avi", "matroska"])
+def test_a_size_in_the_head_tells_that_the_end_is_missing(container, encode, tone, tmp_path):
+    """FFmpeg works the length out from what is left, or does not say that of the sound."""
+    sound, pictures = tone(16_000, 20.0), container in {"avi", "matroska"}
+    data = encode(sound, 16_000, container, "pcm_s16le", picture=pictures)
+    half = data[: len(data) // 2]
+    (tmp_path / "half").write_bytes(half)
+    for source in (half, tmp_path / "half"):
+        line = (
+            r"damaged at second (9|10)\.\d \(it ends there, but its header states about (19|20)\.\d"
+        )
+        with pytest.warns(AudioWarning, match=line):
+            load_audio(source)
+    with open_audio(half, end=5.0) as stream:
+        assert sum(block.duration for block in stream) == pytest.approx(5.0)
+    assert stream.warnings == []
+    load_audio(data)  # of all of it there is no warning
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFF_F024, 0x8000_0024, 0xFFFF_FFFF])
+def test_a_size_that_nobody_knew_is_none(size, wav):
+    """So do programs write that cannot go back: espeak-ng, arecord, FFmpeg into a pipe."""
+    data = bytearray(wav(np.zeros(64_000)))
+    data[4:8], data[40:44] = struct.pack("<I", size), struct.pack("<I", max(size - 36, 0))
+    assert load_audio(bytes(data)).duration == 4.0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows removes no file that is open")
+def test_a_file_that_is_removed_while_it_is_heard(tmp_path, wav):
+    (path := tmp_path / "a.wav").write_bytes(wav(np.zeros(320_000)))
+    with open_audio(path) as stream:
+        path.unlink()
+        assert sum(block.duration for block in stream) == 20.0
 
 
 def test_damage_outside_the_wanted_part_is_not_told(encode, tone):

@@ -29,6 +29,7 @@ from ark_asr.audio.feeds import (
 )
 from ark_asr.audio.joined import is_joined
 from ark_asr.audio.sources import Input
+from ark_asr.audio.stated import stated_bytes
 from ark_asr.audio.tracks import choice, find_track
 from ark_asr.errors import AudioDecodeError, AudioError
 from ark_asr.types import FloatArray
@@ -256,6 +257,13 @@ class MediaFeed:
         exact = self._name in _STATES_LENGTH or (self._name == "mp3" and self._stream.start_time)
         if exact and not several and stated is not None and stated - second > _SHORT_SECONDS:
             self._damage.note(second, f"it ends there, but its header states {stated:.1f} s")
+            return
+        size = self._container.size
+        if self._source.seekable and size > 0 and (whole := stated_bytes(self._source)):
+            stated = second * whole / size
+            if stated - second > _SHORT_SECONDS:
+                what = f"it ends there, but its header states about {stated:.1f} s"
+                self._damage.note(second, what)
 
     def _decode(self) -> Iterator[_Frame]:
         """Whatever can be decoded from where the container stands; the rest is noted."""
