@@ -187,6 +187,17 @@ def test_who_has_no_key_stays_out(tmp_path):
                 assert connection.subprotocol == name
 
 
+def test_live_sound_counts_where_its_work_does(served, pcm):
+    """Otherwise the real-time factor of the figures would divide all work by the uploads alone."""
+    assert eventually(served.at_rest)
+    scheduler = served.scheduler
+    work, sound = scheduler.busy, scheduler.understood
+    captions(served, pcm)
+    seconds = pytest.approx(len(pcm) / 2 / 16_000)
+    assert eventually(lambda: scheduler.understood - sound == seconds)
+    assert scheduler.busy > work
+
+
 def test_who_leaves_is_forgotten(served, pcm):
     with connect(url(served)) as socket:
         socket.send(pcm)

@@ -43,7 +43,7 @@ class Scheduler:
     Attributes:
         live: Live sessions, which must not wait for long.
         busy: Seconds that the engine has worked, in all lanes together.
-        understood: Seconds of sound in the batches that it was given.
+        understood: Seconds of sound in the batches and live sessions that it was given.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._tickets: list[Ticket] = []
         self._served: dict[Account, float] = {}
-        self._calls: deque[Callable[[], None]] = deque()
+        self._calls: deque[Callable[[], float]] = deque()
         self._recent: deque[float] = deque(maxlen=_RECENT)  # seconds that requests took
         self._numbers = 0
         self._closing = False
@@ -123,17 +123,18 @@ class Scheduler:
             self._tickets.append(ticket)
             return ticket
 
-    def call(self, work: Callable[[], _T]) -> Future[_T]:
-        """Run something in a thread of the engine, before any batch."""
+    def call(self, work: Callable[[], _T], seconds: float = 0.0) -> Future[_T]:
+        """Run something in a thread of the engine, before any batch; it hears so much sound."""
         future: Future[_T] = Future()
 
-        def run() -> None:
+        def run() -> float:
             if not future.set_running_or_notify_cancel():
-                return
+                return 0.0
             try:
                 future.set_result(work())
             except Exception as error:  # noqa: BLE001 - it belongs to who waits for the future
                 future.set_exception(error)
+            return seconds
 
         with self._changed:
             if self._closing:
@@ -204,14 +205,14 @@ class Scheduler:
                 call = self._calls.popleft() if self._calls else None
                 batch = [] if call else self._next_batch()
                 self._changed.notify_all()
-            began = time.monotonic()
+            began, heard = time.monotonic(), 0.0
             if call is not None:
-                call()
+                heard = call()
             else:
                 self._decode(batch)
             with self._changed:
                 self.busy += time.monotonic() - began
-                self.understood += sum(turn.piece.duration for turn in batch)
+                self.understood += heard + sum(turn.piece.duration for turn in batch)
 
     def _next_batch(self) -> list[Turn]:
         """Pieces with equal options, each from whoever has had least; called under the lock."""

@@ -172,9 +172,9 @@ class Stream:
                 return self._session.finish()
             return self._session.feed(samples, waiting=lag)
 
-        events = await asyncio.wrap_future(self._scheduler.call(work))
-        if samples is not None:
-            self._metrics.audio_seconds.inc(len(samples) / SAMPLE_RATE)
+        seconds = 0.0 if samples is None else len(samples) / SAMPLE_RATE
+        events = await asyncio.wrap_future(self._scheduler.call(work, seconds))
+        self._metrics.audio_seconds.inc(seconds)
         for event in events:
             self._metrics.lag.observe(event.lag)
         return events
