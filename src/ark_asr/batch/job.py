@@ -10,9 +10,9 @@ from typing import Protocol
 
 from ark_asr.batch.predict import Settings, predict
 from ark_asr.batch.records import Prediction, Record, render_row
-from ark_asr.engines.cpu import usable_cores
 from ark_asr.errors import OptionError
 from ark_asr.models.store import resolve
+from ark_asr.pipeline import usable_cores
 
 _BATCHES_IN_CHUNK = 4
 

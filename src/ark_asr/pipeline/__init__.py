@@ -4,6 +4,7 @@ from ark_asr.audio.capture import Pump, file_blocks, paced, pcm_blocks
 from ark_asr.audio.microphone import Microphone
 from ark_asr.decoding.hotwords import read_hot_words
 from ark_asr.engines import batches_itself, check_engine
+from ark_asr.engines.cpu import usable_cores
 from ark_asr.pipeline.channels import transcribe_channels
 from ark_asr.pipeline.diarize import Diarizer
 from ark_asr.pipeline.journal import Journal
@@ -32,5 +33,6 @@ __all__ = [
     "pcm_blocks",
     "read_hot_words",
     "transcribe_channels",
+    "usable_cores",
     "with_letters",
 ]
