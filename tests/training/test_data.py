@@ -52,6 +52,21 @@ def test_short_clips_come_first_while_the_ramp_lasts():
         assert seconds <= max(2.0 + 9.0 * number / 30, min(longest))
 
 
+def test_a_long_ramp_looks_at_each_row_a_few_times_only():
+    looks = 0
+
+    class Watched:
+        @property
+        def seconds(self):
+            nonlocal looks
+            looks += 1
+            return 9.0 + 1e-3 * (looks % 10)
+
+    config = DataConfig(batch_clips=1, max_seconds=15.0, ramp_seconds=3.0, ramp_steps=1000)
+    assert len(plan([Watched()] * 1000, config, seed=1, batches=1000)) == 1000
+    assert looks < 10_000  # each waiting batch at each step would be half a million
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

@@ -362,6 +362,8 @@ def test_a_table_that_is_none_is_named(tmp_path, name):
     ("lesson", "says"),
     [
         ("on_policy = 0.5", "together 1"),
+        ("on_policy = nan", "on_policy is nan, expected a finite number"),
+        ("temperature = inf", "temperature is inf, expected a finite number"),
         ("divergence = 'sideways'", "one of forward"),
         ("temperature = 0.0", "temperature is more"),
         ("match = 'rhymes'", "one of twins"),

@@ -7,7 +7,6 @@ it came to be. Unknown keys are refused: a misspelt option must not be ignored.
 from __future__ import annotations
 
 import dataclasses
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ark_asr.training.tables import build
 
 _NONE = Overrides()
 PARTS = ("encoder", "adapter", "decoder")
+_LOUD = 100.0  # dB: more than 16 bits have
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,10 +283,18 @@ class TrainConfig:
         for table, values in (*tables, ("optim.", self.optim)):
             for field in dataclasses.fields(values):
                 value = getattr(values, field.name)
-                if isinstance(value, int | float) and not 0 <= value < math.inf:
+                if isinstance(value, int | float) and value < 0:
                     name = f"{table}{field.name}"
                     raise OptionError(f"{where}: {name} must be 0 or more, not {value}")
         check_threads(self.threads or None)
+        if self.seed >= 2**63:
+            raise OptionError(f"{where}: seed must be less than 2^63")
+        low, high = self.augment.noise_snr_db
+        if not -_LOUD <= low <= high <= _LOUD or self.augment.gain_db > _LOUD:
+            raise OptionError(
+                f"{where}: augment.noise_snr_db is the lower ratio and the higher one, and neither "
+                f"it nor gain_db is beyond {_LOUD:g} dB"
+            )
         if max(self.augment.noise, self.optim.decay) > 1 or self.augment.speed >= 1:
             raise OptionError(
                 f"{where}: augment.noise and optim.decay are at most 1, augment.speed is less"

@@ -6,6 +6,7 @@ The order depends on the seed alone, not on the number of processes.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import itertools
 import random
 from collections.abc import Iterator, Sequence
@@ -81,22 +82,25 @@ def _epoch(rows: Sequence[Row], config: DataConfig, seed: int, epoch: int) -> It
 def _ramped(
     order: Sequence[tuple[int, list[int]]], rows: Sequence[Row], config: DataConfig
 ) -> Iterator[tuple[int, list[int]]]:
-    waiting = list(order)
-    given = 0
-    while waiting:
-        limit = config.ramp_seconds + (config.max_seconds - config.ramp_seconds) * min(
-            given / config.ramp_steps, 1.0
+    longest = [max(rows[i].seconds for i in batch) for _, batch in order]
+    waiting = sorted(range(len(order)), key=lambda i: -longest[i])  # the shortest at the end
+    fitting: list[int] = []  # a heap: the first of them is next
+    given = [False] * len(order)
+    first = 0  # that is not given, where none fits
+    for step in range(min(config.ramp_steps, len(order))):
+        limit = config.ramp_seconds + (config.max_seconds - config.ramp_seconds) * (
+            step / config.ramp_steps
         )
-        fits = next(
-            (i for i, (_, batch) in enumerate(waiting)
-             if limit >= config.max_seconds or max(rows[i].seconds for i in batch) <= limit),
-            0,
-        )  # fmt: skip
-        yield waiting.pop(fits)
-        given += 1
-        if given >= config.ramp_steps:
-            yield from waiting
-            return
+        while waiting and (limit >= config.max_seconds or longest[waiting[-1]] <= limit):
+            heapq.heappush(fitting, waiting.pop())
+        while fitting and given[fitting[0]]:
+            heapq.heappop(fitting)
+        while given[first]:
+            first += 1
+        chosen = heapq.heappop(fitting) if fitting else first
+        given[chosen] = True
+        yield order[chosen]
+    yield from (batch for is_given, batch in zip(given, order, strict=True) if not is_given)
 
 
 def deal(costs: Sequence[float], hands: int) -> list[list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -52,4 +53,6 @@ def _value(kind: Any, value: object, where: str) -> object:  # noqa: ANN401 - a 
         return float(value)
     if type(value) is not kind:
         raise OptionError(f"{where} is {value!r}, expected {kind.__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise OptionError(f"{where} is {value}, expected a finite number")
     return value
