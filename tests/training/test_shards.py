@@ -91,6 +91,20 @@ def test_a_bucket_is_trained_on_like_a_disk(material, tmp_path, memory):
     assert logs[0] == logs[1]
 
 
+def test_a_clip_that_a_shard_has_lost_is_told_from_others(material, tmp_path):
+    pack(str(material / "train.jsonl"), tmp_path / "shards")
+    shard = tmp_path / "shards" / "shard-00000.tar"
+    row = read_manifest(tmp_path / "shards" / "manifest.jsonl")[3]
+    content = bytearray(shard.read_bytes())
+    content[row.span[0] : sum(row.span)] = bytes(row.span[1])
+    shard.write_bytes(content)
+    path = tones.recipe(material, tmp_path / "run", steps=12)
+    manifest = tmp_path / "shards" / "manifest.jsonl"
+    path.write_text(path.read_text().replace(str(material / "train.jsonl"), str(manifest)))
+    with pytest.raises(OptionError, match=rf"shard-00000\.tar \(byte {row.span[0]}\): "):
+        supervised.main(path)
+
+
 def test_what_is_lost_far_away_is_named_and_skipped(tmp_path, memory):
     memory.pipe_file("/bucket/short.tar", b"1234")
     with pytest.raises(FileNotFoundError, match="memory://bucket/gone"):

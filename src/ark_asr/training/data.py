@@ -116,7 +116,7 @@ class Batches(Dataset[Batch]):
                 self._check(sound, row)
                 mels.append(self._mel(sound, row, (self.seed, epoch, index)))
             except (ArkError, OSError) as error:
-                skipped.append(f"{row.audio} ({row.begin:.2f} s): {error}")
+                skipped.append(f"{row.where}: {error}")
                 continue
             texts.append(row.text)
             sounds.append(sound)

@@ -42,6 +42,12 @@ class Row:
     augment: bool = False
     span: tuple[int, int] | None = None
 
+    @property
+    def where(self) -> str:
+        """The recording, and which part of it or of the shard this is, for messages."""
+        part = f"{self.begin:.2f} s" if self.span is None else f"byte {self.span[0]}"
+        return f"{self.audio} ({part})"
+
 
 def read_manifest(path: str | Path, *, augment: bool = False) -> list[Row]:
     """Rows of a JSON-lines manifest; ``audio`` is relative to it.

@@ -160,7 +160,7 @@ def prepare(config: TrainConfig, *, resume: bool, skip_bad: bool, distil: bool =
     if latest:
         restore(run, latest)
     refuse_strangers(ranks, run.step, rows)
-    needed = run.given + (optim.steps - run.step) * run.portion
+    needed = run.given + max(optim.steps - run.step, 0) * run.portion
     batches.order = plan(rows, config.data, seed=config.seed, batches=needed)
     if ranks.first and run.heard not in {"", fingerprint_of(batches.order[: run.given])}:
         say(

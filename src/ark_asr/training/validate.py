@@ -95,7 +95,7 @@ def _samples(row: Row, sample_rate: int) -> FloatArray:
     try:
         return read_samples(row, sample_rate)
     except (ArkError, OSError) as error:
-        raise OptionError(f"cannot score {row.audio} ({row.begin:.2f} s): {error}") from None
+        raise OptionError(f"cannot score {row.where}: {error}") from None
 
 
 def score(references: Sequence[str], hypotheses: Sequence[str]) -> Score:
