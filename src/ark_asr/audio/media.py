@@ -18,6 +18,14 @@ from numpy.typing import NDArray
 
 from ark_asr.audio.container import open_container
 from ark_asr.audio.damage import DamageLog, LostFrames
+from ark_asr.audio.demuxers import (
+    COUNTED,
+    INDIRECT,
+    MAY_PAUSE,
+    ONE_RATE,
+    STATES_LENGTH,
+    seeks_exactly,
+)
 from ark_asr.audio.feeds import (
     Chunk,
     audible,
@@ -44,27 +52,11 @@ _DRIFT_SECONDS = 0.005
 _STEP_BACK_SECONDS = 1.0
 # A hole cannot reach beyond the end; where the end is not known, it is at most this long.
 _LONGEST_GAP_SECONDS = 3600.0
-# Demuxers whose timestamps are exact to the sample after a seek. Others are decoded from the start:
-# Matroska rounds to 1 ms; AMR, ADTS and the like estimate where they are.
-_EXACT_SEEK = frozenset({"wav", "w64", "flac", "ogg", "mov", "mp3", "aiff", "au", "caf", "s16le"})
-# These tell the time from the place in the file and the bytes of a second that the header states,
-# which is a rounded or wrong number for all but plain samples (ADPCM, G.722, WMA).
-_BY_BYTES = frozenset({"wav", "w64", "aiff", "au"})
 # Decoders with a memory (MP3's bit reservoir, Opus, AAC) need a run-up after a seek.
 _RUN_UP_SECONDS = 2.0
-# In these a short hole in the timestamps can be silence that was not sent (Opus sends a frame every
-# 0.4 s then).
+# Opus sends a frame every 0.4 s where nobody speaks.
 _UNSENT_SECONDS = 0.42
-_MAY_PAUSE = frozenset({"matroska", "mov", "asf", "flv", "mpegts", "avi"})
-# Elementary streams count frames instead of storing times, and lost frames are not counted.
-_COUNTED = frozenset({"mp3", "aac", "ac3", "eac3"})
-# What counts them goes on counting at the rate of the first one, whatever comes later.
-_ONE_RATE = frozenset({"aac"})
-# Demuxers whose header states the length, so that a file cut short can be told.
-_STATES_LENGTH = frozenset({"wav", "w64", "flac", "mov", "matroska", "aiff", "au", "caf"})
 _SHORT_SECONDS = 1.0
-# Playlists would open other files than the one that was named.
-_INDIRECT = frozenset({"hls", "dash", "concat", "sdp", "rtsp", "imf", "webm_dash_manifest"})
 # A demuxer that fails so often without a packet in between will not get past the damage.
 _MANY_ERRORS = 100
 _SILENCE_PIECE = 1 << 20
@@ -129,7 +121,7 @@ class MediaFeed:
         self._emitting = at >= first
         for frame in frames:
             if frame.rate != rate:  # from here on, indices count in the new rate
-                timed = timed and self._name not in _ONE_RATE
+                timed = timed and self._name not in ONE_RATE
                 at, first = round(at * frame.rate / rate), round(first * frame.rate / rate)
                 rate = frame.rate
             if frame.second is not None and timed:
@@ -138,7 +130,7 @@ class MediaFeed:
                     self._damage.note(at / rate, "timestamps start anew")
                     shift -= hole
                 elif hole > _GAP_SECONDS:
-                    unsent = self._name in _MAY_PAUSE and hole < _UNSENT_SECONDS
+                    unsent = self._name in MAY_PAUSE and hole < _UNSENT_SECONDS
                     if at > 0 and not unsent:
                         self._damage.note(at / rate, f"{hole:.2f} s are missing")
                     for piece in _silence(round(hole * rate)):
@@ -171,7 +163,7 @@ class MediaFeed:
         except OSError as error:
             raise AudioError(f"{source.name}: cannot be read ({_short(error)})") from None
         self._name = self._container.format.name.split(",")[0]
-        if self._name in _INDIRECT:
+        if self._name in INDIRECT:
             self._container.close()
             raise AudioError(f"{source.name}: has no audio stream")
         try:
@@ -219,8 +211,9 @@ class MediaFeed:
 
     def _start_at(self, first: int) -> tuple[Iterator[_Frame], int]:
         """Frames from ``first`` or earlier on, and the index of their first sample."""
-        back = first / self.rate - _RUN_UP_SECONDS
-        if self._can_seek() and back > _RUN_UP_SECONDS and not is_joined(self._source, self._name):
+        source, back = self._source, first / self.rate - _RUN_UP_SECONDS
+        exact = seeks_exactly(self._name, self._stream.codec_context.name) and source.seekable
+        if exact and back > _RUN_UP_SECONDS and not is_joined(source, self._name):
             self._emitting = False
             ticks = int((back + self._zero) / self._tick)
             try:
@@ -234,16 +227,11 @@ class MediaFeed:
                 if 0 <= at <= first and head.rate == self.rate:
                     return chain([head], frames), at
             self._container.close()
-            if not isinstance(self._source.file, str):
-                self._source.file.seek(0)
+            if not isinstance(source.file, str):
+                source.file.seek(0)
             self._open()
             return self._decode(), 0
         return chain(self._head, self._frames), 0
-
-    def _can_seek(self) -> bool:
-        if self._name in _BY_BYTES and not self._stream.codec_context.name.startswith("pcm_"):
-            return False
-        return self._source.seekable and self._name in _EXACT_SEEK
 
     def _longest_hole(self, second: float) -> float:
         if self.duration is None:
@@ -254,7 +242,7 @@ class MediaFeed:
         stated = self.duration
         several = self._stream.duration is None and len(self._container.streams) > 1
         # An MP3 knows its encoder delay only from the header that also states its length.
-        exact = self._name in _STATES_LENGTH or (self._name == "mp3" and self._stream.start_time)
+        exact = self._name in STATES_LENGTH or (self._name == "mp3" and self._stream.start_time)
         if exact and not several and stated is not None and stated - second > _SHORT_SECONDS:
             self._damage.note(second, f"it ends there, but its header states {stated:.1f} s")
             return
@@ -268,7 +256,7 @@ class MediaFeed:
     def _decode(self) -> Iterator[_Frame]:
         """Whatever can be decoded from where the container stands; the rest is noted."""
         packets = self._container.demux(self._stream)
-        lost = LostFrames(self._name) if self._name in _COUNTED else None
+        lost = LostFrames(self._name) if self._name in COUNTED else None
         in_a_row = 0
         while in_a_row < _MANY_ERRORS:
             try:
