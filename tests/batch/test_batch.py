@@ -385,3 +385,12 @@ def test_a_memory_that_is_none_is_refused(program, manifest, tmp_path, gib):
     result = program("-i", manifest, "-o", tmp_path / "o", "--worker-memory", gib)
     assert result.exit_code == 2
     assert result.stderr.startswith(f"ark-asr: --worker-memory {gib}: it must be a positive")
+
+
+def test_a_recording_is_no_list_of_recordings(program, tmp_path, root):
+    sound = root / "samples" / "minute.flac"
+    result = program("-i", sound, "-o", tmp_path / "o.jsonl")
+    assert (result.exit_code, result.loaded) == (2, [])
+    assert result.stderr == (
+        f"ark-asr: {sound}: is a recording and no list of them; give its folder\n"
+    )

@@ -223,6 +223,7 @@ def test_a_list_and_a_file(tmp_path):
     assert read_hot_words("Ljubljana, fast Fourier transform ,Čapek :2,") == (
         "Ljubljana", "fast Fourier transform", "Čapek :2",
     )  # fmt: skip
+    assert read_hot_words("TCP/IP,") == ("TCP/IP",)
     file = tmp_path / "names"
     text = "# the course\n\nLjubljana # a city\nsee, hear :0.5\nC#\tnot C\nC# :2 #\n\t#none\n"
     words = ("Ljubljana", "see, hear :0.5", "C#\tnot C", "C# :2")

@@ -114,6 +114,8 @@ def _read(
     for source in files:
         folder = "" if source == STDIN else parent(source)
         name = f"{source}: " if len(files) > 1 else ""
+        if _has_sound(source):
+            raise OptionError(f"{source}: is a recording and no list of them; give its folder")
         number = 0
         try:
             for number, data in _lines(source):

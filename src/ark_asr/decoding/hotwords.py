@@ -72,7 +72,8 @@ def read_hot_words(source: str) -> tuple[str, ...]:
     `HotWord.parse` for what a word can be.
 
     Args:
-        source: Path of a UTF-8 text file, or the words themselves.
+        source: Path of a UTF-8 text file, or the words themselves. One that looks like a path
+            (``TCP/IP``) needs a comma behind it.
 
     Raises:
         OptionError: There is no such file, it is not text, or there are no words.
@@ -86,8 +87,10 @@ def read_hot_words(source: str) -> tuple[str, ...]:
         if "\0" in text:
             raise OptionError(f"{source}: is no UTF-8 text, but perhaps UTF-16")
         words = [_COMMENT.sub("", line).strip() for line in text.splitlines()]
-    elif "/" in source or path.suffix == ".txt":
-        raise OptionError(f"{source}: no such file of hot words")
+    elif "," not in source and ("/" in source or path.suffix == ".txt"):
+        raise OptionError(
+            f"{source}: no such file of hot words; if it is a word, put a comma behind it"
+        )
     else:
         words = [word.strip() for word in source.split(",")]
     found = tuple(filter(None, words))
