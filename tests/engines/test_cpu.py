@@ -100,6 +100,20 @@ def test_a_real_group_gives_one_thread(group):
     assert done.stdout.split() == ["0.5", "1"]
 
 
+def test_pytorch_keeps_to_it_too(group):
+    pytest.importorskip("torch")
+    code = (
+        "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid()))\n"
+        "import torch; torch.set_num_threads(2)\n"
+        "from ark_asr.engines.torch import set_threads\n"
+        "set_threads(None); print(torch.get_num_threads())\n"
+        "set_threads(2); print(torch.get_num_threads())"
+    )
+    command = [sys.executable, "-c", code, str(group / "cgroup.procs")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["1", "2"]
+
+
 def test_doctor_says_what_the_process_may_use(group, capfd):
     code = (
         "import os, sys; open(sys.argv.pop(1), 'w').write(str(os.getpid()))\n"

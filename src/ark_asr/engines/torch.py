@@ -12,6 +12,7 @@ import numpy as np
 
 from ark_asr.engines.attention import attention_to_audio, chosen_heads, teacher_forced
 from ark_asr.engines.base import CLOSED, DecoderState, check_threads
+from ark_asr.engines.cpu import cpu_limit, usable_cores
 from ark_asr.engines.grouping import room_for
 from ark_asr.errors import MissingExtraError, OptionError
 from ark_asr.models.calibration import Head
@@ -78,7 +79,8 @@ class TorchEngine:
 
         Args:
             folder: Folder with ``config.json``, tokenizer and safetensors weights.
-            threads: Threads of PyTorch, for the whole process; ``None`` leaves its choice.
+            threads: Threads of PyTorch, for the whole process; ``None`` leaves its choice, within
+                the limit of a container.
             dtype: ``float32``, ``bfloat16`` or ``float16``.
             device: As PyTorch spells it, for example ``cuda:0``.
 
@@ -226,12 +228,14 @@ class TorchEngine:
 
 
 def set_threads(threads: int | None) -> None:
-    """Threads of PyTorch, for the whole process; ``None`` leaves its choice.
+    """Threads of PyTorch, for the whole process; ``None`` leaves its choice, within a limit.
 
     Raises:
         OptionError: The number makes no sense.
     """
     check_threads(threads)
+    if threads is None and cpu_limit() is not None:  # PyTorch does not look at it
+        threads = min(torch.get_num_threads(), usable_cores())
     if threads is not None:
         torch.set_num_threads(threads)
 
