@@ -68,7 +68,7 @@ def test_what_is_wrong_with_sound(data, tmp_path):
     result = data("check", source, "--max-seconds", 1.2)
     assert result.exit_code == 1
     assert found(result) == [
-        (1, "long"), (2, "unreadable"), (3, "unreadable"), (4, "damaged"), (5, "damaged"),
+        (1, "long"), (2, "unreadable"), (3, "unreadable"), (4, "damaged"), (4, "duration"),
         (6, "duration"), (7, "short"), (8, "silent"), (9, "silent"), (10, "duration"),
         (10, "duplicate"),
     ]  # fmt: skip
