@@ -69,8 +69,8 @@ def test_what_is_wrong_with_sound(data, tmp_path):
     assert result.exit_code == 1
     assert found(result) == [
         (1, "long"), (2, "unreadable"), (3, "unreadable"), (4, "damaged"), (4, "duration"),
-        (6, "duration"), (7, "short"), (8, "silent"), (9, "silent"), (10, "duration"),
-        (10, "duplicate"),
+        (5, "damaged"), (6, "duration"), (7, "short"), (8, "silent"), (9, "silent"),
+        (10, "duration"), (10, "duplicate"),
     ]  # fmt: skip
     assert "1.00 s, the row says 3.00 s" in result.stdout
     assert "the same as line 6, 30.wav" in result.stdout
