@@ -89,36 +89,34 @@ def group():
             time.sleep(0.1)
 
 
-def test_a_real_group_gives_one_thread(group):
-    code = (
-        "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid()))\n"
-        "from ark_asr.engines.cpu import cpu_limit, usable_cores\n"
-        "print(cpu_limit(), usable_cores())"
-    )
-    command = [sys.executable, "-c", code, str(group / "cgroup.procs")]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["0.5", "1"]
+@pytest.fixture
+def inside(group):
+    """What a program prints that runs in the group."""
+
+    def run(code, *arguments):
+        join = "import os, sys; open(sys.argv.pop(1), 'w').write(str(os.getpid()))\n"
+        command = [sys.executable, "-c", join + code, str(group / "cgroup.procs"), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    return run
 
 
-def test_pytorch_keeps_to_it_too(group):
+def test_a_real_group_gives_one_thread(inside):
+    code = "from ark_asr.engines.cpu import *; print(cpu_limit(), usable_cores())"
+    assert inside(code).split() == ["0.5", "1"]
+
+
+def test_pytorch_keeps_to_it_too(inside):
     pytest.importorskip("torch")
     code = (
-        "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid()))\n"
         "import torch; torch.set_num_threads(2)\n"
         "from ark_asr.engines.torch import set_threads\n"
         "set_threads(None); print(torch.get_num_threads())\n"
         "set_threads(2); print(torch.get_num_threads())"
     )
-    command = [sys.executable, "-c", code, str(group / "cgroup.procs")]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["1", "2"]
+    assert inside(code).split() == ["1", "2"]
 
 
-def test_doctor_says_what_the_process_may_use(group, capfd):
-    code = (
-        "import os, sys; open(sys.argv.pop(1), 'w').write(str(os.getpid()))\n"
-        "from ark_asr.cli import main; main()"
-    )
-    command = [sys.executable, "-c", code, str(group / "cgroup.procs"), "doctor", "--seconds", "0"]
-    subprocess.run(command, check=False)
-    assert "threads      1 (this process may use 0.5 cores)" in capfd.readouterr().out
+def test_doctor_says_what_the_process_may_use(inside):
+    said = inside("from ark_asr.cli import main; main()", "doctor", "--seconds", "0")
+    assert "threads      1 (this process may use 0.5 cores)" in said
